@@ -1,0 +1,62 @@
+/** The engine holds the promise: nothing in it goes untested. Raise or lower it here only. */
+const engineCoverage = { lines: 100, branches: 100, functions: 100, statements: 100 };
+
+/** Files that compile to nothing, which v8 would report as never run. */
+const typesOnly = ['!src/engine/store.ts', '!src/engine/engine-options.ts'];
+
+/** @type {import('jest').Config} */
+const shared = {
+  testEnvironment: 'node',
+  testTimeout: 30_000,
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: { '^.+\\.ts$': '@swc/jest' },
+  moduleNameMapper: {
+    '^nestjs-idempotency$': '<rootDir>/src/index.ts',
+    '^nestjs-idempotency/typeorm$': '<rootDir>/src/stores/typeorm/index.ts',
+    '^nestjs-idempotency/testing$': '<rootDir>/src/testing/index.ts',
+    '^(\\.{1,2}/.*)\\.js$': '$1',
+  },
+  modulePathIgnorePatterns: ['<rootDir>/dist', '<rootDir>/sample-app/dist'],
+};
+
+/** Jest runs the one setup file once per run, whichever of these projects are selected. */
+const withDatabases = {
+  ...shared,
+  globalSetup: '<rootDir>/test/support/global-setup.ts',
+  globalTeardown: '<rootDir>/test/support/global-teardown.ts',
+};
+
+/** @type {import('jest').Config} */
+export default {
+  // Every spec file loads Nest anew, so a worker's heap grows; a fresh worker is cheaper than swapping.
+  maxWorkers: 2,
+  workerIdleMemoryLimit: '512MB',
+  reporters: ['default', '<rootDir>/test/support/reporter.mjs'],
+  // The babel provider counts the helpers that decorators compile to as branches of ours.
+  coverageProvider: 'v8',
+  coverageReporters: ['text', 'lcov'],
+  collectCoverageFrom: ['src/**/*.ts', '!src/**/*.spec.ts', '!src/**/index.ts', ...typesOnly],
+  coverageThreshold: { './src/engine/': engineCoverage },
+  projects: [
+    {
+      ...shared,
+      displayName: 'unit',
+      testMatch: ['<rootDir>/src/**/*.spec.ts', '<rootDir>/test/unit/**/*.spec.ts'],
+    },
+    {
+      ...withDatabases,
+      displayName: 'integration',
+      testMatch: ['<rootDir>/test/integration/**/*.spec.ts'],
+    },
+    {
+      ...withDatabases,
+      displayName: 'e2e',
+      testMatch: ['<rootDir>/test/e2e/**/*.e2e-spec.ts'],
+    },
+    {
+      ...withDatabases,
+      displayName: 'sample-app',
+      testMatch: ['<rootDir>/sample-app/test/**/*.e2e-spec.ts'],
+    },
+  ],
+};

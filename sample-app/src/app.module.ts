@@ -1,0 +1,30 @@
+import { Module } from '@nestjs/common';
+import type { DynamicModule } from '@nestjs/common';
+import { IdempotencyModule } from 'nestjs-idempotency';
+import { AuthModule } from './auth/auth.module.js';
+import type { AuthenticatedRequest } from './auth/users.js';
+import { DatabaseModule } from './database/database.module.js';
+import type { DatabaseConfig } from './database/database.options.js';
+import { LabModule } from './lab/lab.module.js';
+import { OrdersModule } from './orders/orders.module.js';
+import { PaymentsModule } from './payments/payments.module.js';
+
+@Module({})
+export class AppModule {
+  static forRoot(database: DatabaseConfig): DynamicModule {
+    return {
+      module: AppModule,
+      imports: [
+        DatabaseModule.forRoot(database),
+        IdempotencyModule.forRoot({
+          // One caller's key never meets another caller's, whatever they call it.
+          scope: ({ user }: AuthenticatedRequest) => `${user.tenant}/${user.id}`,
+        }),
+        AuthModule,
+        OrdersModule,
+        PaymentsModule,
+        LabModule,
+      ],
+    };
+  }
+}

@@ -1,0 +1,29 @@
+import { ValidationPipe } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { AppModule } from './app.module.js';
+import type { DatabaseConfig } from './database/database.options.js';
+
+export interface AppOptions {
+  /** The embedded SQLite file of the sample by default. */
+  readonly database?: DatabaseConfig;
+  /** `false` silences the start-up log. */
+  readonly logger?: false;
+}
+
+/** The whole application, migrated and ready to `listen()`. */
+export async function createApp(options: AppOptions = {}): Promise<NestExpressApplication> {
+  const app = await NestFactory.create<NestExpressApplication>(
+    AppModule.forRoot(options.database ?? {}),
+    options.logger === false ? { logger: false } : { logger: ['error', 'warn'] },
+  );
+  app.useGlobalPipes(
+    new ValidationPipe({ whitelist: true, forbidNonWhitelisted: true, transform: true }),
+  );
+  app.enableCors({
+    allowedHeaders: ['Authorization', 'Content-Type', 'Idempotency-Key', 'If-Match'],
+    exposedHeaders: ['ETag', 'Idempotent-Replayed', 'Location', 'Retry-After'],
+  });
+  app.enableShutdownHooks();
+  return app;
+}

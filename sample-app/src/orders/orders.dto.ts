@@ -1,0 +1,36 @@
+import { IsInt, IsOptional, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
+
+// PostgreSQL text holds no NUL character.
+const NO_NUL = /^[^\0]*$/;
+
+export class PlaceOrder {
+  /** Lower case only: MySQL would find `tea` for `TEA`, and the other databases would not. */
+  @Matches(/^[a-z0-9-]{1,64}$/, { message: 'sku must be lower-case letters, digits or hyphens' })
+  sku!: string;
+
+  @IsInt()
+  @Min(1)
+  @Max(10_000)
+  quantity!: number;
+}
+
+export class ChangeOrder {
+  @IsOptional()
+  @IsInt()
+  @Min(1)
+  @Max(10_000)
+  quantity?: number;
+
+  @IsOptional()
+  @IsString()
+  @MaxLength(500)
+  @Matches(NO_NUL, { message: 'note must not contain NUL characters' })
+  note?: string;
+}
+
+export class SetNote {
+  @IsString()
+  @MaxLength(500)
+  @Matches(NO_NUL, { message: 'note must not contain NUL characters' })
+  note!: string;
+}

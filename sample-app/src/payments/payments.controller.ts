@@ -1,0 +1,41 @@
+import { Body, Controller, HttpCode, HttpStatus, Param, Post, Res } from '@nestjs/common';
+import type { Response } from 'express';
+import { CurrentIdempotency, Idempotent } from 'nestjs-idempotency';
+import type { IdempotencyContext } from 'nestjs-idempotency';
+import { CurrentUser } from '../auth/current-user.decorator.js';
+import type { DemoUser } from '../auth/users.js';
+import { OrderIdPipe } from '../orders/order-id.pipe.js';
+import { showOrder } from '../orders/order.view.js';
+import type { OrderView } from '../orders/order.view.js';
+import { PayOrder } from './pay-order.dto.js';
+import { PaymentsService } from './payments.service.js';
+
+@Controller('orders')
+export class PaymentsController {
+  constructor(private readonly payments: PaymentsService) {}
+
+  /**
+   * Money moves at another company, which no transaction of ours can undo. `derive('charge')` is
+   * the same over all attempts of this payment, and the provider charges once for one key: a retry
+   * after a failure in the middle goes on instead of charging again.
+   */
+  @Post(':id/pay')
+  @HttpCode(HttpStatus.OK)
+  @Idempotent({ lease: '10s' })
+  async pay(
+    @CurrentUser() user: DemoUser,
+    @Param('id', OrderIdPipe) orderId: string,
+    @Body() { simulate = {} }: PayOrder,
+    @CurrentIdempotency() once: IdempotencyContext,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<OrderView> {
+    const order = await this.payments.pay({
+      tenant: user.tenant,
+      orderId,
+      paymentKey: once.derive('charge'),
+      simulate,
+      signal: once.signal,
+    });
+    return showOrder(order, response);
+  }
+}

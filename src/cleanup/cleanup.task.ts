@@ -1,0 +1,99 @@
+import {
+  Inject,
+  Injectable,
+  Logger,
+  type OnApplicationBootstrap,
+  type OnModuleDestroy,
+} from '@nestjs/common';
+import { ModuleRef } from '@nestjs/core';
+import { describeCause } from '../describe-cause.js';
+import { emitterFor, type Emit } from '../engine/events.js';
+import { failpoint } from '../engine/failpoints.js';
+import type { IdempotencyStore } from '../engine/store.js';
+import { pause } from '../engine/timing.js';
+import { IDEMPOTENCY_SETTINGS, IDEMPOTENCY_STORE } from '../idempotency.constants.js';
+import type { ModuleSettings } from '../idempotency.settings.js';
+import { registerInterval } from './scheduler-registry.js';
+
+/** The timer's name in the application's `SchedulerRegistry`. */
+export const CLEANUP_INTERVAL = 'nestjs-idempotency:cleanup';
+const DEFAULT_BATCH_SIZE = 1_000;
+
+/**
+ * Deletes expired records, in batches, on a timer that never keeps the process alive. The store sees to
+ * it that one instance does so at a time.
+ */
+@Injectable()
+export class CleanupTask implements OnApplicationBootstrap, OnModuleDestroy {
+  private readonly logger = new Logger('Idempotency');
+  private readonly emit: Emit;
+  private timer: NodeJS.Timeout | undefined;
+  private running: Promise<void> | undefined;
+  private readonly stopped = new AbortController();
+
+  constructor(
+    private readonly moduleRef: ModuleRef,
+    @Inject(IDEMPOTENCY_STORE) private readonly store: IdempotencyStore,
+    @Inject(IDEMPOTENCY_SETTINGS) private readonly settings: ModuleSettings,
+  ) {
+    this.emit = emitterFor(settings.options.hooks ?? {});
+  }
+
+  async onApplicationBootstrap(): Promise<void> {
+    const { cleanup } = this.settings;
+    // hybrid applications bootstrap twice
+    if (cleanup === undefined || this.timer !== undefined) {
+      return;
+    }
+    this.timer = setInterval(() => this.tick(cleanup.intervalMs), cleanup.intervalMs).unref();
+    await registerInterval(this.moduleRef, CLEANUP_INTERVAL, this.timer);
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    this.stopped.abort();
+    clearInterval(this.timer);
+    await this.running;
+  }
+
+  /** Deletes every expired record now. Answers how many. */
+  async deleteExpired(): Promise<number> {
+    const batchSize = this.settings.cleanup?.batchSize ?? DEFAULT_BATCH_SIZE;
+    let deleted = 0;
+    for (;;) {
+      await failpoint('cleanup');
+      const startedAt = performance.now();
+      const batch = await this.store.deleteExpired(batchSize);
+      deleted += batch;
+      if (batch < batchSize || this.stopped.signal.aborted) {
+        break;
+      }
+      // as long a rest as the work took, so that requests keep their share of the database
+      await pause(performance.now() - startedAt, this.stopped.signal);
+    }
+    if (deleted > 0) {
+      this.emit('onExpired', { deleted });
+    }
+    return deleted;
+  }
+
+  private tick(intervalMs: number): void {
+    this.running ??= this.cleanUp(intervalMs).finally(() => {
+      this.running = undefined;
+    });
+  }
+
+  private async cleanUp(intervalMs: number): Promise<void> {
+    await pause((Math.random() * intervalMs) / 2, this.stopped.signal);
+    if (this.stopped.signal.aborted) {
+      return;
+    }
+    try {
+      await this.deleteExpired();
+    } catch (error) {
+      this.logger.warn(
+        'Expired records could not be deleted; the next turn tries again' +
+          `${describeCause(new Error('', { cause: error }))}.`,
+      );
+    }
+  }
+}

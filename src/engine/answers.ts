@@ -1,0 +1,66 @@
+import { unreadable } from './envelope.js';
+import { IdempotencyError } from './errors.js';
+import { compareFingerprints } from './fingerprint.js';
+import type { RunResult } from './operation.js';
+import type { StoredRecord } from './store.js';
+
+/**
+ * What somebody who presents `fingerprint` is told when the record is another's: its recorded outcome,
+ * or why there is none to give.
+ *
+ * @throws IdempotencyError with the code of the record's state.
+ */
+export function answerOf(
+  record: StoredRecord,
+  fingerprint: Uint8Array,
+  now: number,
+): Extract<RunResult, { type: 'replayed' }> {
+  switch (compareFingerprints(record.fingerprint, fingerprint)) {
+    case 'unreadable':
+      throw unreadable('its fingerprint is of another version');
+    case 'different':
+      throw new IdempotencyError(
+        'IDEMPOTENCY_KEY_REUSED',
+        'This key was used for a different request. Send a new key for a new request, or repeat ' +
+          'the first request exactly.',
+      );
+    case 'same':
+  }
+  switch (record.state) {
+    case 'completed':
+      return { type: 'replayed', result: record.result };
+    case 'in-progress':
+      throw new IdempotencyError(
+        'IDEMPOTENCY_IN_PROGRESS',
+        'A request with this key is being processed. Try again with the same key a little later.',
+        { retryAfterSeconds: secondsToWait(record, now) },
+      );
+    case 'uncertain':
+      throw new IdempotencyError(
+        'IDEMPOTENCY_OUTCOME_UNCERTAIN',
+        'An earlier request with this key may or may not have taken effect. It is not run again ' +
+          'until its outcome has been settled by the operator of this service.',
+      );
+    case 'tombstone':
+      throw new IdempotencyError(
+        'IDEMPOTENCY_RESULT_UNAVAILABLE',
+        'The request with this key was carried out, but its response was not kept. It is not run ' +
+          'again. Look at the resource instead.',
+      );
+  }
+}
+
+/** As long as the attempt has been running so far, within what is left of its lease; at least a second. */
+function secondsToWait({ claimedAt, leaseUntil }: StoredRecord, now: number): number {
+  const running = now - claimedAt;
+  const left = (leaseUntil ?? now) - now;
+  return Math.max(1, Math.ceil(Math.min(running, left) / 1000));
+}
+
+export function storeUnavailable(cause: unknown): IdempotencyError {
+  return new IdempotencyError(
+    'IDEMPOTENCY_STORE_UNAVAILABLE',
+    'The request was not processed, because it could not be recorded. Try again with the same key.',
+    { cause, retryAfterSeconds: 1 },
+  );
+}

@@ -1,0 +1,63 @@
+import { crc32 } from 'node:zlib';
+import { IdempotencyError } from './errors.js';
+
+/**
+ * What a store keeps as opaque bytes: `N I 1`, a checksum of all that follows, the length of a JSON
+ * head, the head, and the body byte for byte. The head says what the body is.
+ */
+const MAGIC = Buffer.from('NI');
+export const ENVELOPE_VERSION = 1;
+const HEAD_AT = 11;
+
+export interface Envelope {
+  /** `http`: a response. `value`: what a method or `execute()` returned. `error`: what it threw. */
+  readonly kind: 'http' | 'value' | 'error';
+  readonly meta: Readonly<Record<string, unknown>>;
+  readonly body: Uint8Array;
+}
+
+export function encodeEnvelope({ kind, meta, body }: Envelope): Uint8Array {
+  const head = Buffer.from(JSON.stringify({ kind, meta }));
+  const bytes = Buffer.allocUnsafe(HEAD_AT + head.length + body.length);
+  MAGIC.copy(bytes, 0);
+  bytes[2] = ENVELOPE_VERSION;
+  bytes.writeUInt32BE(head.length, 7);
+  head.copy(bytes, HEAD_AT);
+  bytes.set(body, HEAD_AT + head.length);
+  bytes.writeUInt32BE(crc32(bytes.subarray(7)), 3);
+  return bytes;
+}
+
+/**
+ * @throws IdempotencyError `IDEMPOTENCY_RECORD_UNREADABLE` for anything that `encodeEnvelope` of this
+ *   version did not write: damaged bytes, a later version, another library's record.
+ */
+export function decodeEnvelope(stored: Uint8Array | null): Envelope {
+  if (stored === null) {
+    throw unreadable('it is empty');
+  }
+  const bytes = Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength);
+  if (bytes.length < HEAD_AT || !bytes.subarray(0, 2).equals(MAGIC)) {
+    throw unreadable('it was not written by this library');
+  }
+  if (bytes[2] !== ENVELOPE_VERSION) {
+    throw unreadable(`its format is version ${bytes[2]}, and this server reads version 1`);
+  }
+  const headLength = bytes.readUInt32BE(7);
+  if (bytes.readUInt32BE(3) !== crc32(bytes.subarray(7)) || HEAD_AT + headLength > bytes.length) {
+    throw unreadable('its bytes were damaged');
+  }
+  const head = JSON.parse(bytes.toString('utf8', HEAD_AT, HEAD_AT + headLength)) as Pick<
+    Envelope,
+    'kind' | 'meta'
+  >;
+  return { ...head, body: bytes.subarray(HEAD_AT + headLength) };
+}
+
+export function unreadable(why: string): IdempotencyError {
+  return new IdempotencyError(
+    'IDEMPOTENCY_RECORD_UNREADABLE',
+    `The recorded outcome of this key cannot be read: ${why}. Nothing was run. ` +
+      'Ask the operator of this service to look at the record.',
+  );
+}

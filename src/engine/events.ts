@@ -1,0 +1,55 @@
+import type { IdempotencyCode } from './errors.js';
+
+/** What every hook is told. Never a raw key, a scope, a body or a credential. */
+export interface IdempotencyEvent {
+  /** Which handler or operation, for example `OrdersController.place`. */
+  readonly handler: string;
+  /** The record's id, a digest: the same for every retry of one key. Absent when there was no usable key. */
+  readonly record?: string;
+}
+
+export interface AttemptEvent extends IdempotencyEvent {
+  /** 1 for the first run of a key. */
+  readonly attempt: number;
+}
+
+/**
+ * Called for what happens to keys, for metrics and logs. A hook returns nothing, is not awaited, and
+ * what it throws is dropped.
+ */
+export interface IdempotencyHooks {
+  /** The handler ran and its outcome is recorded (`stored`: with its result; else as a tombstone). */
+  onExecuted?(event: AttemptEvent & { readonly stored: boolean }): void;
+  /** A recorded outcome was answered and nothing ran. */
+  onReplayed?(event: IdempotencyEvent): void;
+  /** A request was turned away with this code and nothing ran. */
+  onRejected?(event: IdempotencyEvent & { readonly code: IdempotencyCode }): void;
+  /** The attempt follows one that died: its lease ran out before an outcome was recorded. */
+  onTakenOver?(event: AttemptEvent): void;
+  /** The attempt failed and the key was given back, so that a retry runs. */
+  onReleased?(event: AttemptEvent): void;
+  /** The attempt ended without a known outcome. */
+  onUncertain?(event: AttemptEvent): void;
+  /** Cleanup deleted this many expired records. */
+  onExpired?(event: { readonly deleted: number }): void;
+  /** The store was down and `onStoreFailure: 'open'` let the handler run without protection. */
+  onUnprotected?(event: IdempotencyEvent): void;
+  /** The handler's work is done but could not be recorded yet; `final`: and no longer will be. */
+  onRecordingFailed?(event: AttemptEvent & { readonly final: boolean }): void;
+}
+
+export type Emit = <Name extends keyof IdempotencyHooks>(
+  name: Name,
+  event: Parameters<NonNullable<IdempotencyHooks[Name]>>[0],
+) => void;
+
+/** Calls hooks so that none of them can disturb an operation. */
+export function emitterFor(hooks: IdempotencyHooks): Emit {
+  return (name, event) => {
+    try {
+      (hooks[name] as ((event: unknown) => void) | undefined)?.call(hooks, event);
+    } catch {
+      // the operation matters more than what watches it
+    }
+  };
+}

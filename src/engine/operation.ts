@@ -1,0 +1,58 @@
+import type { Identity } from './identity.js';
+import type { ClaimRequest } from './store.js';
+
+/** How one operation is protected. All times in milliseconds. */
+export interface OperationPolicy {
+  readonly ttlMs: number;
+  readonly leaseMs: number;
+  readonly maxDurationMs: number;
+  readonly onConcurrent: 'reject' | 'wait';
+  readonly waitTimeoutMs: number;
+  readonly expiredKeys: 'refuse' | 'rerun';
+  readonly onStoreFailure: 'closed' | 'open';
+}
+
+/** What an entry point asks the engine to do at most once. */
+export interface Operation {
+  readonly identity: Identity;
+  /** `recordId(identity)`. */
+  readonly id: string;
+  readonly fingerprint: Uint8Array;
+  /** For people and hooks, for example `OrdersController.place`. */
+  readonly handler: string;
+  readonly policy: OperationPolicy;
+}
+
+/** How an attempt ended, in the words of the protocol. */
+export type Outcome =
+  | { readonly type: 'complete'; readonly result: Uint8Array }
+  /** Done and never to be repeated, but the result cannot be kept. */
+  | { readonly type: 'tombstone' }
+  /** Nothing that counts has happened: a retry may run. */
+  | { readonly type: 'release' }
+  | { readonly type: 'uncertain' };
+
+export type RunResult =
+  /** The caller's own outcome stands. */
+  | { readonly type: 'executed' }
+  /** Somebody else's recorded outcome is the answer. */
+  | { readonly type: 'replayed'; readonly result: Uint8Array | null }
+  /** The store was down and the policy let the work run without protection. */
+  | { readonly type: 'unprotected' };
+
+export function claimRequest(
+  { id, identity, fingerprint, policy }: Operation,
+  owner: string,
+  mask: (key: string) => string | null,
+): ClaimRequest {
+  return {
+    id,
+    owner,
+    fingerprint,
+    scope: identity.scope,
+    operation: identity.operation,
+    key: mask(identity.key),
+    leaseMs: policy.leaseMs,
+    ttlMs: policy.ttlMs,
+  };
+}

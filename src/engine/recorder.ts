@@ -1,0 +1,159 @@
+import { answerOf, storeUnavailable } from './answers.js';
+import type { Attempt } from './attempt.js';
+import type { EngineOptions } from './engine-options.js';
+import type { AttemptEvent } from './events.js';
+import { failpoint } from './failpoints.js';
+import type { LeaseKeeper } from './lease-keeper.js';
+import { claimRequest, type Operation, type Outcome, type RunResult } from './operation.js';
+import type { SettleResult } from './store.js';
+import { jittered, pause, within } from './timing.js';
+
+const RESCUES = 3;
+const FIRST_RETRY_MS = 100;
+const SLOWEST_RETRY_MS = 5_000;
+
+/** Writes down how an attempt ended, and finds out whose outcome stands when its claim was lost. */
+export class Recorder {
+  private readonly stopped = new AbortController();
+
+  constructor(
+    private readonly options: EngineOptions,
+    private readonly leases: LeaseKeeper,
+  ) {}
+
+  stop(): void {
+    this.stopped.abort();
+  }
+
+  /**
+   * Records the outcome. When the store is away the caller still gets its own result, because the
+   * work is done; recording it goes on in the background while the lease is renewed.
+   *
+   * @throws IdempotencyError when the claim was lost and the winner has no outcome to give (yet).
+   */
+  async settle(operation: Operation, attempt: Attempt, outcome: Outcome): Promise<RunResult> {
+    let settled: SettleResult;
+    try {
+      settled =
+        outcome.type === 'release'
+          ? await this.release(attempt)
+          : await this.record(operation, attempt, outcome);
+    } catch {
+      this.options.emit('onRecordingFailed', { ...eventOf(operation, attempt), final: false });
+      void this.recordLater(operation, attempt, outcome);
+      return { type: 'executed' };
+    }
+    this.leases.drop(attempt);
+    if (settled.applied) {
+      this.report(operation, attempt, outcome);
+      return { type: 'executed' };
+    }
+    if (settled.record !== null) {
+      return this.answerOfWinner(operation, outcome, settled.record);
+    }
+    if (outcome.type === 'release') {
+      return { type: 'executed' };
+    }
+    // lost, and nobody to point at: the same answer as for a store that cannot be asked
+    throw storeUnavailable(undefined);
+  }
+
+  /** A failure of ours gives way to a recorded outcome; while there is none, it is still the answer. */
+  private answerOfWinner(
+    operation: Operation,
+    outcome: Outcome,
+    winner: NonNullable<Extract<SettleResult, { applied: false }>['record']>,
+  ): RunResult {
+    if (outcome.type === 'release' && winner.state !== 'completed') {
+      return { type: 'executed' };
+    }
+    return answerOf(winner, operation.fingerprint, winner.claimedAt);
+  }
+
+  private async release(attempt: Attempt): Promise<SettleResult> {
+    await failpoint('release:before');
+    return this.bounded(this.options.store.release(attempt));
+  }
+
+  /**
+   * One write. A lease that ran out without a successor is claimed anew, by the same owner, and the
+   * write repeated: the work is done, and a record of it is better than a second run.
+   */
+  private async record(
+    operation: Operation,
+    attempt: Attempt,
+    outcome: Outcome,
+  ): Promise<SettleResult> {
+    for (let rescues = 0; ; rescues += 1) {
+      await failpoint('complete:before');
+      const settled = await this.bounded(this.write(operation, attempt, outcome));
+      if (settled.applied || settled.record !== null || rescues === RESCUES) {
+        await failpoint('complete:after');
+        return settled;
+      }
+      const request = claimRequest(operation, attempt.owner, this.options.mask);
+      await this.bounded(this.options.store.claim(request));
+    }
+  }
+
+  private write(operation: Operation, attempt: Attempt, outcome: Outcome): Promise<SettleResult> {
+    const { store } = this.options;
+    const { id, owner } = attempt;
+    if (outcome.type === 'uncertain') {
+      return store.markUncertain({ id, owner });
+    }
+    const result = outcome.type === 'complete' ? outcome.result : null;
+    return store.complete({ id, owner, result, ttlMs: operation.policy.ttlMs });
+  }
+
+  private async recordLater(
+    operation: Operation,
+    attempt: Attempt,
+    outcome: Outcome,
+  ): Promise<void> {
+    const giveUpAt = performance.now() + attempt.maxDurationMs;
+    let delay = FIRST_RETRY_MS;
+    while (!this.stopped.signal.aborted && performance.now() < giveUpAt) {
+      await pause(jittered(delay), this.stopped.signal);
+      delay = Math.min(delay * 2, SLOWEST_RETRY_MS);
+      try {
+        const settled =
+          outcome.type === 'release'
+            ? await this.release(attempt)
+            : await this.record(operation, attempt, outcome);
+        this.leases.drop(attempt);
+        if (settled.applied) {
+          this.report(operation, attempt, outcome);
+        }
+        return;
+      } catch {
+        // the store is still away
+      }
+    }
+    this.leases.drop(attempt);
+    this.options.emit('onRecordingFailed', { ...eventOf(operation, attempt), final: true });
+    if (outcome.type === 'complete' || outcome.type === 'tombstone') {
+      await this.record(operation, attempt, { type: 'uncertain' }).catch(() => undefined);
+    }
+  }
+
+  private report(operation: Operation, attempt: Attempt, outcome: Outcome): void {
+    const event = eventOf(operation, attempt);
+    switch (outcome.type) {
+      case 'release':
+        return this.options.emit('onReleased', event);
+      case 'uncertain':
+        return this.options.emit('onUncertain', event);
+      default:
+        return this.options.emit('onExecuted', { ...event, stored: outcome.type === 'complete' });
+    }
+  }
+
+  private bounded<T>(answer: Promise<T>): Promise<T> {
+    return within(this.options.storeTimeoutMs, answer);
+  }
+}
+
+function eventOf(operation: Operation, attempt: Attempt): AttemptEvent {
+  return { handler: operation.handler, record: operation.id, attempt: attempt.attempt };
+}

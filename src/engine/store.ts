@@ -1,0 +1,166 @@
+/**
+ * The store contract: data access only. The rules (who may claim, when a lease is over, what a
+ * mismatch is) are stated here and proven for every store by one contract suite
+ * (`describeIdempotencyStore` in `nestjs-idempotency/testing`).
+ *
+ * Words used below. *Now* is always the store's own clock. A record is *live* when it is
+ * - `in-progress` and its lease ends after now, or
+ * - `completed` or `tombstone` and it expires after now, or
+ * - `uncertain` (it waits for a verdict and never expires by itself).
+ * Every other row is *dead*, and a dead row is the same thing to every operation as no row at all,
+ * whether cleanup has removed it or not.
+ */
+export type RecordState = 'in-progress' | 'completed' | 'uncertain' | 'tombstone';
+
+/** Names one attempt's claim: 32 lower-case hex digits each (16 bytes). */
+export interface Claim {
+  /** The record: first 16 bytes of a digest over namespace, scope, operation and key. */
+  readonly id: string;
+  /** A random token of this one attempt. Every write after the claim compares it. */
+  readonly owner: string;
+}
+
+export interface ClaimRequest extends Claim {
+  /** What a retry must repeat: a version byte and a digest (17 bytes today, 32 at most). */
+  readonly fingerprint: Uint8Array;
+  /** For people to read, never compared: masked or `null` where the application wants that. */
+  readonly scope: string | null;
+  readonly operation: string | null;
+  readonly key: string | null;
+  /** How long the claim is believed alive without a renewal, in milliseconds. */
+  readonly leaseMs: number;
+  /** How long the outcome will be kept after completion, in milliseconds. Hints cleanup only. */
+  readonly ttlMs: number;
+}
+
+/** The live record that a claim, a settling write or a look-up met. */
+export interface StoredRecord {
+  readonly id: string;
+  readonly state: RecordState;
+  readonly fingerprint: Uint8Array;
+  readonly owner: string;
+  /** Rises with every claim in the whole store, also after cleanup removed the row. */
+  readonly fence: bigint;
+  readonly attemptsStarted: number;
+  readonly attemptsFinished: number;
+  readonly scope: string | null;
+  readonly operation: string | null;
+  readonly key: string | null;
+  /** Epoch milliseconds of the store's clock. */
+  readonly claimedAt: number;
+  /** Epoch milliseconds; `null` unless in progress. */
+  readonly leaseUntil: number | null;
+  /** Epoch milliseconds; `null` while in progress or uncertain. */
+  readonly expiresAt: number | null;
+  /** The envelope given to `complete`, byte for byte; `null` in every other state. */
+  readonly result: Uint8Array | null;
+}
+
+export type ClaimResult =
+  | {
+      readonly type: 'claimed';
+      readonly fence: bigint;
+      /** Runs of this record so far, this one included; 1 for a new key. */
+      readonly attempt: number;
+      /** True when a dead attempt of the same record, never settled, was taken over. */
+      readonly takenOver: boolean;
+      /** The store's clock, epoch milliseconds. */
+      readonly now: number;
+    }
+  | { readonly type: 'held'; readonly record: StoredRecord; readonly now: number };
+
+/** `applied: false`: the caller no longer owns the claim and nothing was changed. */
+export type SettleResult =
+  { readonly applied: true } | { readonly applied: false; readonly record: StoredRecord | null };
+
+export interface CompleteRequest extends Claim {
+  /** The outcome, or `null` for a tombstone: done, never to be repeated, body not kept. */
+  readonly result: Uint8Array | null;
+  /** From now, in milliseconds. */
+  readonly ttlMs: number;
+}
+
+export interface ListFilter {
+  readonly state?: RecordState;
+  readonly scope?: string;
+  /** Records per page, 1 to 1,000. */
+  readonly limit: number;
+  /** The `id` of the last record of the page before. */
+  readonly after?: string;
+}
+
+export interface IdempotencyStore {
+  /** For people: `memory`, `postgres`, `mariadb`, … */
+  readonly name: string;
+
+  /**
+   * Called once when the application starts, before the first claim. Checks that the store can
+   * work (reachable, schema present) and throws an error that says what to do when it can not.
+   */
+  init(): Promise<void>;
+
+  /**
+   * Makes the caller the owner of the record, or tells who is.
+   *
+   * - Of any number of concurrent claims for an absent or dead record, from any number of
+   *   processes and at any isolation level, exactly one answers `claimed`.
+   * - A dead row is taken over: new owner, fingerprint, lease and a higher fence, no result.
+   *   `attemptsStarted` goes on counting over takeovers of unsettled attempts, and starts at 1 again
+   *   after an expired outcome.
+   * - A live record answers `held` and is not written to, not locked, not prolonged.
+   * - The same claim sent again by its live owner (its reply was lost) answers `claimed` again.
+   */
+  claim(request: ClaimRequest): Promise<ClaimResult>;
+
+  /**
+   * Sets `leaseUntil` to now plus `leaseMs` for each claim that is still in progress, owned and live.
+   * One statement for all. Answers the owners of the renewed ones.
+   */
+  renew(claims: readonly Claim[], leaseMs: number): Promise<ReadonlySet<string>>;
+
+  /**
+   * In progress, owned and live: becomes `completed` (or `tombstone`), expires `ttlMs` from now, counts
+   * a finished attempt. Sent again by the owner after it was applied, it is applied again.
+   */
+  complete(request: CompleteRequest): Promise<SettleResult>;
+
+  /**
+   * In progress, owned and live: becomes dead at once, so that the next claim wins. The row may stay
+   * behind to count the finished attempt.
+   */
+  release(claim: Claim): Promise<SettleResult>;
+
+  /** In progress, owned and live: becomes `uncertain`. */
+  markUncertain(claim: Claim): Promise<SettleResult>;
+
+  /**
+   * `uncertain` becomes `completed` with the given result (`null`: tombstone), or dead when `verdict`
+   * is `'absent'`. Answers false, and changes nothing, in every other state.
+   */
+  resolve(
+    id: string,
+    verdict: 'absent' | { readonly result: Uint8Array | null; readonly ttlMs: number },
+  ): Promise<boolean>;
+
+  /** The live record, or `null`. */
+  find(id: string): Promise<StoredRecord | null>;
+
+  /** Live records in the order of their ids, without their results (`result` is `null`). */
+  list(filter: ListFilter): Promise<readonly StoredRecord[]>;
+
+  /**
+   * Removes a record whatever its state, except a live claim: a running attempt is never pulled away.
+   * True when a live record was removed.
+   */
+  forget(id: string): Promise<boolean>;
+
+  /**
+   * Deletes up to `limit` dead rows whose time is over: outcomes past their expiry, and unsettled
+   * claims whose lease is over and that are older than the `ttlMs` of their claim. Never a live record.
+   * Does nothing (0) while another instance is at it. Answers how many rows it deleted.
+   */
+  deleteExpired(limit: number): Promise<number>;
+
+  /** Throws when the store can not answer. Answers the store's clock, epoch milliseconds. */
+  ping(): Promise<number>;
+}

@@ -1,0 +1,306 @@
+import type { ServerResponse } from 'node:http';
+import type { WireResponse } from './recorded-response.js';
+
+/** Why the hold has something to settle: the response is complete, or too large or endless to wait for. */
+export type HoldEvent = 'ended' | 'overflow';
+
+const METHODS = ['writeHead', 'write', 'end', 'flushHeaders'] as const;
+const GETTERS = ['headersSent', 'writableEnded', 'finished'] as const;
+/** Removed before a recorded response takes the place of another one. */
+const REPRESENTATION = [
+  'content-type',
+  'content-length',
+  'content-encoding',
+  'content-disposition',
+  'content-language',
+  'content-range',
+  'etag',
+  'last-modified',
+  'location',
+  'trailer',
+  'transfer-encoding',
+];
+
+type Callback = (error?: Error | null) => void;
+
+/**
+ * Holds Node's response while everything above it (handler, interceptors, serializers, filters,
+ * streams, the adapter) writes as usual. Nothing reaches the client until the outcome of the request
+ * is durable; then exactly what was written goes out, or a recorded response in its place.
+ *
+ * The wire is the one place where every way to answer meets, as bytes. Middleware that wrapped the
+ * response earlier (compression, sessions) stays beneath the hold and does its work when it is let go.
+ */
+export class HeldResponse {
+  private static readonly held = new WeakSet<ServerResponse>();
+
+  /** Resolves once, when there is something to settle. */
+  readonly event: Promise<HoldEvent>;
+  private resolveEvent!: (event: HoldEvent) => void;
+  private readonly before = new Map<string, PropertyDescriptor | undefined>();
+  private readonly chunks: Buffer[] = [];
+  private readonly callbacks: Callback[] = [];
+  private size = 0;
+  private head: { status: number; message: string; headers: WireResponse['headers'] } | undefined;
+  private isEnded = false;
+  private isLetGo = false;
+  private overflowed = false;
+
+  static isHeld(response: ServerResponse): boolean {
+    return HeldResponse.held.has(response);
+  }
+
+  constructor(
+    private readonly response: ServerResponse,
+    private readonly maxBytes: number,
+  ) {
+    HeldResponse.held.add(response);
+    this.event = new Promise((resolve) => {
+      this.resolveEvent = resolve;
+    });
+    for (const name of [...METHODS, ...GETTERS]) {
+      this.before.set(name, Object.getOwnPropertyDescriptor(response, name));
+    }
+    this.override('writeHead', (...args: unknown[]) => this.writeHead(args));
+    this.override('write', (...args: unknown[]) => this.write(args));
+    this.override('end', (...args: unknown[]) => this.end(args));
+    this.override('flushHeaders', () => this.commit());
+    this.pretend('headersSent', () => this.head !== undefined);
+    this.pretend('writableEnded', () => this.isEnded);
+    this.pretend('finished', () => this.isEnded);
+  }
+
+  get released(): boolean {
+    return this.isLetGo;
+  }
+
+  /** What was written so far, as it would have gone out. */
+  get captured(): WireResponse {
+    const { status, headers } = this.head ?? this.currentHead();
+    return { status, headers, body: Buffer.concat(this.chunks) };
+  }
+
+  /** Lets everything written so far, and everything to come, reach the client. */
+  release(extraHeaders: Readonly<Record<string, string>> = {}): void {
+    if (!this.letGo()) {
+      return;
+    }
+    const { response, head } = this;
+    if (head !== undefined) {
+      response.statusCode = head.status;
+      response.statusMessage = head.message;
+      this.restoreHeaders(head.headers);
+    }
+    for (const [name, value] of Object.entries(extraHeaders)) {
+      response.setHeader(name, value);
+    }
+    const body = Buffer.concat(this.chunks);
+    if (this.isEnded) {
+      this.finish(body);
+    } else if (head !== undefined) {
+      if (body.length > 0) {
+        response.write(body);
+      } else {
+        response.flushHeaders();
+      }
+      response.emit('drain');
+    }
+  }
+
+  /** Sends another response instead of what was written. What is written from now on is dropped. */
+  replace(other: WireResponse, extraHeaders: Readonly<Record<string, string>>): void {
+    if (!this.letGo()) {
+      return;
+    }
+    const { response } = this;
+    for (const name of REPRESENTATION) {
+      response.removeHeader(name);
+    }
+    response.statusCode = other.status;
+    response.statusMessage = '';
+    for (const [name, value] of Object.entries({ ...other.headers, ...extraHeaders })) {
+      response.setHeader(name, value);
+    }
+    if (!isBodiless(other.status)) {
+      response.setHeader('content-length', other.body.length);
+    }
+    this.finish(isBodiless(other.status) ? Buffer.alloc(0) : other.body);
+  }
+
+  private letGo(): boolean {
+    if (this.isLetGo) {
+      return false;
+    }
+    this.isLetGo = true;
+    for (const [name, descriptor] of this.before) {
+      if (descriptor === undefined) {
+        delete (this.response as unknown as Record<string, unknown>)[name];
+      } else {
+        Object.defineProperty(this.response, name, descriptor);
+      }
+    }
+    return true;
+  }
+
+  private finish(body: Buffer): void {
+    const done = (): void => this.callbacks.splice(0).forEach((callback) => callback());
+    if (body.length > 0) {
+      this.response.end(body, done);
+    } else {
+      this.response.end(done);
+    }
+  }
+
+  private writeHead(args: unknown[]): ServerResponse {
+    const [status, second, third] = args as [number, unknown, unknown];
+    this.response.statusCode = status;
+    if (typeof second === 'string') {
+      this.response.statusMessage = second;
+    }
+    const headers = (typeof second === 'string' ? third : (second ?? third)) as
+      | Record<string, string | string[] | number>
+      | readonly (string | readonly string[])[]
+      | undefined;
+    for (const [name, value] of headerPairs(headers)) {
+      this.response.setHeader(name, value);
+    }
+    this.commit();
+    return this.response;
+  }
+
+  private write(args: unknown[]): boolean {
+    const { chunk, encoding, callback } = readArgs(args);
+    this.commit();
+    this.collect(chunk, encoding);
+    if (callback !== undefined) {
+      process.nextTick(callback);
+    }
+    return !this.overflowed;
+  }
+
+  private end(args: unknown[]): ServerResponse {
+    if (this.isEnded) {
+      return this.response;
+    }
+    const { chunk, encoding, callback } = readArgs(args);
+    this.commit();
+    this.collect(chunk, encoding);
+    if (callback !== undefined) {
+      this.callbacks.push(callback);
+    }
+    this.isEnded = true;
+    this.resolveEvent('ended');
+    return this.response;
+  }
+
+  /** From here on the head is what it is, as if it had been sent. */
+  private commit(): void {
+    if (this.head !== undefined) {
+      return;
+    }
+    this.head = this.currentHead();
+    if (String(this.head.headers['content-type'] ?? '').startsWith('text/event-stream')) {
+      this.overflow();
+    }
+  }
+
+  private collect(chunk: unknown, encoding: BufferEncoding | undefined): void {
+    if (chunk === null || chunk === undefined || this.isEnded) {
+      return;
+    }
+    const bytes =
+      typeof chunk === 'string' ? Buffer.from(chunk, encoding) : Buffer.from(chunk as Uint8Array);
+    this.chunks.push(bytes);
+    this.size += bytes.length;
+    if (this.size > this.maxBytes) {
+      this.overflow();
+    }
+  }
+
+  private overflow(): void {
+    this.overflowed = true;
+    this.resolveEvent('overflow');
+  }
+
+  private currentHead(): NonNullable<typeof this.head> {
+    const headers: Record<string, string | string[]> = {};
+    for (const [name, value] of Object.entries(this.response.getHeaders())) {
+      if (value !== undefined) {
+        headers[name] = Array.isArray(value) ? [...value] : String(value);
+      }
+    }
+    return {
+      status: this.response.statusCode,
+      message: this.response.statusMessage,
+      headers,
+    };
+  }
+
+  /** Undoes what was set after the head counted as sent. */
+  private restoreHeaders(headers: WireResponse['headers']): void {
+    for (const name of this.response.getHeaderNames()) {
+      if (headers[name] === undefined) {
+        this.response.removeHeader(name);
+      }
+    }
+    for (const [name, value] of Object.entries(headers)) {
+      if (String(this.response.getHeader(name)) !== String(value)) {
+        this.response.setHeader(name, value);
+      }
+    }
+  }
+
+  private override(name: (typeof METHODS)[number], value: unknown): void {
+    Object.defineProperty(this.response, name, { value, configurable: true, writable: true });
+  }
+
+  private pretend(name: (typeof GETTERS)[number], get: () => boolean): void {
+    Object.defineProperty(this.response, name, { get, set: () => undefined, configurable: true });
+  }
+}
+
+function isBodiless(status: number): boolean {
+  return status === 204 || status === 304;
+}
+
+function readArgs(args: unknown[]): {
+  chunk: unknown;
+  encoding: BufferEncoding | undefined;
+  callback: Callback | undefined;
+} {
+  const callback = args.find((arg) => typeof arg === 'function') as Callback | undefined;
+  const [chunk, encoding] = args.filter((arg) => typeof arg !== 'function');
+  return {
+    chunk,
+    encoding: typeof encoding === 'string' ? (encoding as BufferEncoding) : undefined,
+    callback,
+  };
+}
+
+/** Node takes an object, a flat array of names and values, or an array of pairs. */
+function* headerPairs(
+  headers:
+    | Record<string, string | string[] | number>
+    | readonly (string | readonly string[])[]
+    | undefined
+    | null,
+): Generator<[string, string | string[] | number]> {
+  if (headers === undefined || headers === null) {
+    return;
+  }
+  if (!Array.isArray(headers)) {
+    for (const [name, value] of Object.entries(headers)) {
+      if (value !== undefined) {
+        yield [name, value];
+      }
+    }
+    return;
+  }
+  if (Array.isArray(headers[0])) {
+    yield* headers as [string, string][];
+    return;
+  }
+  for (let index = 0; index + 1 < headers.length; index += 2) {
+    yield [headers[index] as string, headers[index + 1] as string];
+  }
+}

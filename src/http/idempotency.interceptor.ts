@@ -1,0 +1,60 @@
+import {
+  Injectable,
+  type CallHandler,
+  type ExecutionContext,
+  type NestInterceptor,
+} from '@nestjs/common';
+import { Observable } from 'rxjs';
+import { calls, type Call } from '../call-context.js';
+import { misconfigured } from '../options-check.js';
+import { HeldResponse } from './held-response.js';
+import { httpExchange } from './http-exchange.js';
+import { IdempotentRequest } from './idempotent-request.js';
+import { RequestOperations } from './request-operations.js';
+import { RouteSettingsRegistry } from './route-settings.js';
+
+const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+/** Bound by `@Idempotent()` itself. Bound twice to one route, it acts once. */
+@Injectable()
+export class IdempotencyInterceptor implements NestInterceptor {
+  constructor(
+    private readonly operations: RequestOperations,
+    private readonly routes: RouteSettingsRegistry,
+  ) {}
+
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    const settings = this.routes.of(context.getClass(), context.getHandler() as never);
+    if (settings === undefined) {
+      return next.handle();
+    }
+    if (context.getType() !== 'http') {
+      throw misconfigured(
+        settings.name,
+        `@Idempotent() does not protect '${context.getType()}' handlers yet. Use it on HTTP routes, ` +
+          'and IdempotencyService.execute() elsewhere.',
+      );
+    }
+    const exchange = httpExchange(context);
+    if (HeldResponse.isHeld(exchange.rawResponse)) {
+      return next.handle();
+    }
+    if (settings.byClass && SAFE_METHODS.has(exchange.request.method)) {
+      return calls.run(unprotected(), () => next.handle());
+    }
+    const held = new HeldResponse(exchange.rawResponse, settings.maxResultBytes);
+    return new Observable((subscriber) => {
+      const request = new IdempotentRequest(
+        this.operations,
+        { context, exchange, settings, held, next },
+        subscriber,
+      );
+      void request.answer();
+      return () => request.abandon();
+    });
+  }
+}
+
+function unprotected(): Call {
+  return { once: undefined, record: undefined, handlerStarted: false };
+}

@@ -1,0 +1,259 @@
+import type { CallHandler, ExecutionContext } from '@nestjs/common';
+import { lastValueFrom, type Subscriber } from 'rxjs';
+import { calls, type Call } from '../call-context.js';
+import type { Attempt } from '../engine/attempt.js';
+import { IdempotencyError } from '../engine/errors.js';
+import { failpoint } from '../engine/failpoints.js';
+import { judgeFailure, statusOf, type FailureVerdict } from '../engine/failure-policy.js';
+import type { Operation, Outcome } from '../engine/operation.js';
+import { pause } from '../engine/timing.js';
+import type { HeldResponse } from './held-response.js';
+import type { HttpExchange } from './http-exchange.js';
+import { PROBLEM_CONTENT_TYPE, IdempotencyException, problemOf } from './problem.js';
+import { readResponse, recordResponse, type WireResponse } from './recorded-response.js';
+import type { RequestOperations } from './request-operations.js';
+import { answersByItself } from './response-handling.js';
+import type { RouteSettings } from './route-settings.js';
+
+/** How long a pipeline whose client is gone may still take to end its response. */
+const GONE_GRACE_MS = 1_000;
+const REPLAYED = { 'idempotent-replayed': 'true' };
+const UNPROTECTED = { 'idempotency-unprotected': 'true' };
+
+export interface RequestParts {
+  readonly context: ExecutionContext;
+  readonly exchange: HttpExchange;
+  readonly settings: RouteSettings;
+  readonly held: HeldResponse;
+  readonly next: CallHandler;
+}
+
+type Handled = { readonly failed: false } | { readonly failed: true; readonly error: unknown };
+
+/**
+ * One request of an idempotent route, from its key to the last byte of its answer. The engine decides
+ * whether the handler runs; the hold on the response keeps every byte back until the outcome is durable.
+ */
+export class IdempotentRequest {
+  /** The handler and its pipes; undefined while, or when, they do not run. */
+  private handled: Promise<Handled> | undefined;
+  private isHandled = false;
+  /** Whether the outside has been told how it went, and so stops listening of its own accord. */
+  private isAnswered = false;
+  private abandoned!: () => void;
+  private readonly abandonment = new Promise<void>((resolve) => {
+    this.abandoned = resolve;
+  });
+  private isAbandoned = false;
+
+  constructor(
+    private readonly operations: RequestOperations,
+    private readonly parts: RequestParts,
+    /** What lies outside: the other interceptors, the adapter, the filters. */
+    private readonly outside: Subscriber<unknown>,
+  ) {}
+
+  /** Outside stopped listening before there was an answer: what it responds with is not the handler's. */
+  abandon(): void {
+    if (!this.isAnswered) {
+      this.isAbandoned = true;
+      this.parts.held.release();
+      this.abandoned();
+    }
+  }
+
+  /** Never rejects: what goes wrong is an answer too. */
+  async answer(): Promise<void> {
+    const { exchange, context, settings, held } = this.parts;
+    let operation: Operation | undefined;
+    try {
+      operation = await this.operations.operation(exchange, context, settings);
+      if (operation === undefined) {
+        held.release();
+        await this.handle({ once: undefined, record: undefined, handlerStarted: false });
+        return;
+      }
+      await this.run(operation);
+    } catch (error) {
+      await this.turnAway(error, operation !== undefined);
+    }
+  }
+
+  private async run(operation: Operation): Promise<void> {
+    const { held } = this.parts;
+    const result = await this.operations.engine.run(operation, (attempt) =>
+      this.attempt(operation, attempt),
+    );
+    await failpoint('respond');
+    switch (result.type) {
+      case 'executed':
+        return held.release();
+      case 'unprotected':
+        return held.release(UNPROTECTED);
+      case 'replayed':
+        return this.replay(readResponse(result.result));
+    }
+  }
+
+  private async replay(recorded: WireResponse): Promise<void> {
+    const { held, exchange, context } = this.parts;
+    if (this.handled !== undefined) {
+      // the handler ran, but another attempt's outcome stands; its own response is dropped
+      return held.replace(recorded, REPLAYED);
+    }
+    if (answersByItself(context)) {
+      // nobody would end the response
+      exchange.response.hijack?.();
+      held.replace(recorded, REPLAYED);
+      return this.pass(undefined);
+    }
+    // the pipeline finishes with nothing, so that whatever watches it from outside completes
+    this.pass(undefined);
+    await held.event;
+    held.replace(recorded, REPLAYED);
+  }
+
+  private pass(value: unknown): void {
+    this.isAnswered = true;
+    this.outside.next(value);
+    this.outside.complete();
+  }
+
+  private fail(error: unknown): void {
+    this.isAnswered = true;
+    this.outside.error(error);
+  }
+
+  private async turnAway(error: unknown, byEngine: boolean): Promise<void> {
+    const { held, settings, exchange } = this.parts;
+    if (!(error instanceof IdempotencyError)) {
+      held.release();
+      return this.fail(error);
+    }
+    this.operations.report(error, settings, byEngine);
+    if (error.retryAfterSeconds !== undefined && !held.released) {
+      exchange.rawResponse.setHeader('Retry-After', String(error.retryAfterSeconds));
+    }
+    const problem = Buffer.from(JSON.stringify(problemOf(error)));
+    if (this.handled !== undefined) {
+      // the pipeline has finished already: its answer is not the outcome that stands
+      const headers = { 'content-type': PROBLEM_CONTENT_TYPE };
+      held.replace({ status: problemOf(error).status, headers, body: problem }, {});
+      return;
+    }
+    this.fail(new IdempotencyException(error));
+    await held.event;
+    // Nest's own filter sends the problem as it is; an application's filter renders it its own way
+    held.release(
+      held.captured.body.equals(problem) ? { 'content-type': PROBLEM_CONTENT_TYPE } : {},
+    );
+  }
+
+  private async attempt(operation: Operation, attempt: Attempt): Promise<Outcome> {
+    const { held } = this.parts;
+    const call: Call = { once: attempt, record: operation.id, handlerStarted: false };
+    await failpoint('handler:before');
+    if (this.isAbandoned) {
+      return { type: 'release' };
+    }
+    const handling = this.handle(call);
+    const event = await Promise.race([
+      held.event,
+      this.abandonment.then(() => 'abandoned' as const),
+      this.withoutEnd(handling, attempt.signal),
+    ]);
+    if (event === 'overflow' && !this.isHandled) {
+      return { type: 'tombstone' };
+    }
+    const handled = await handling;
+    await failpoint('handler:after');
+    const response = event === 'ended' && !this.isAbandoned ? held.captured : undefined;
+    return handled.failed
+      ? this.failure(handled.error, call.handlerStarted, response)
+      : this.completion(response);
+  }
+
+  /** Runs pipes and handler, apart from anybody's subscription, and hands what came out to the outside. */
+  private handle(call: Call): Promise<Handled> {
+    const { next } = this.parts;
+    this.handled = calls
+      .run(call, () => lastValueFrom(next.handle(), { defaultValue: undefined }))
+      .then(
+        (value): Handled => {
+          this.isHandled = true;
+          this.pass(value);
+          return { failed: false };
+        },
+        (error: unknown): Handled => {
+          this.isHandled = true;
+          this.fail(error);
+          return { failed: true, error };
+        },
+      );
+    return this.handled;
+  }
+
+  /** A response that nobody will end: its client is gone and the adapter does not write to dead sockets. */
+  private async withoutEnd(handling: Promise<Handled>, signal: AbortSignal): Promise<'never'> {
+    await handling;
+    await Promise.race([closed(this.parts.exchange), aborted(signal)]);
+    await pause(GONE_GRACE_MS);
+    return 'never';
+  }
+
+  private completion(response: WireResponse | undefined): Outcome {
+    const result =
+      response === undefined
+        ? undefined
+        : recordResponse(response, this.parts.settings.replayHeaders);
+    return result === undefined ? { type: 'tombstone' } : { type: 'complete', result };
+  }
+
+  private failure(
+    error: unknown,
+    handlerStarted: boolean,
+    response: WireResponse | undefined,
+  ): Outcome {
+    // guards have spoken before us; pipes reject before the handler begins, and nothing has happened
+    if (!handlerStarted) {
+      return { type: 'release' };
+    }
+    switch (this.verdict(error, response?.status ?? statusOf(error))) {
+      case 'store':
+        return this.completion(response);
+      case 'uncertain':
+        return { type: 'uncertain' };
+      default:
+        return { type: 'release' };
+    }
+  }
+
+  private verdict(error: unknown, status: number): FailureVerdict {
+    try {
+      return judgeFailure(this.parts.settings.errors, error, { status });
+    } catch {
+      // a policy that fails has said nothing: never run again by itself
+      return 'uncertain';
+    }
+  }
+}
+
+function closed({ rawResponse, rawRequest }: HttpExchange): Promise<void> {
+  return new Promise((resolve) => {
+    if (rawResponse.closed || rawRequest.socket?.destroyed === true) {
+      resolve();
+    } else {
+      rawResponse.once('close', () => resolve());
+    }
+  });
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) {
+      resolve();
+    } else {
+      signal.addEventListener('abort', () => resolve(), { once: true });
+    }
+  });
+}

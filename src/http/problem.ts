@@ -1,0 +1,90 @@
+import { HttpException } from '@nestjs/common';
+import type { IdempotencyCode, IdempotencyError } from '../engine/errors.js';
+
+/** A problem of ours as RFC 9457 has it. */
+export interface Problem {
+  /** A page that explains the code. */
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly code: IdempotencyCode;
+  /** Whether the same request with the same key may succeed later. */
+  readonly retryable: boolean;
+}
+
+export const PROBLEM_CONTENT_TYPE = 'application/problem+json';
+const DOCUMENTATION = 'https://www.npmjs.com/package/nestjs-idempotency#';
+
+const PROBLEMS: Readonly<
+  Record<IdempotencyCode, { status: number; title: string; retryable: boolean }>
+> = {
+  IDEMPOTENCY_KEY_MISSING: { status: 400, title: 'Idempotency key missing', retryable: false },
+  IDEMPOTENCY_KEY_INVALID: { status: 400, title: 'Idempotency key invalid', retryable: false },
+  IDEMPOTENCY_KEY_REUSED: {
+    status: 422,
+    title: 'Idempotency key used for another request',
+    retryable: false,
+  },
+  IDEMPOTENCY_IN_PROGRESS: {
+    status: 409,
+    title: 'Request with this idempotency key in progress',
+    retryable: true,
+  },
+  IDEMPOTENCY_OUTCOME_UNCERTAIN: {
+    status: 409,
+    title: 'Outcome of this idempotency key uncertain',
+    retryable: false,
+  },
+  IDEMPOTENCY_RESULT_UNAVAILABLE: {
+    status: 409,
+    title: 'Response of this idempotency key not kept',
+    retryable: false,
+  },
+  IDEMPOTENCY_KEY_EXPIRED: { status: 409, title: 'Idempotency key expired', retryable: false },
+  IDEMPOTENCY_STORE_UNAVAILABLE: {
+    status: 503,
+    title: 'Idempotency store unavailable',
+    retryable: true,
+  },
+  IDEMPOTENCY_RECORD_UNREADABLE: {
+    status: 500,
+    title: 'Idempotency record unreadable',
+    retryable: false,
+  },
+  IDEMPOTENCY_MISCONFIGURED: {
+    status: 500,
+    title: 'Idempotency not configured',
+    retryable: false,
+  },
+};
+
+export function problemOf(error: IdempotencyError): Problem {
+  const { status, title, retryable } = PROBLEMS[error.code];
+  return {
+    type: DOCUMENTATION + error.code.toLowerCase(),
+    title,
+    status,
+    detail: error.message,
+    code: error.code,
+    retryable,
+  };
+}
+
+/**
+ * What a request of a decorated route is answered with when it is turned away. Without a filter of the
+ * application's own it goes out as `application/problem+json`.
+ */
+export class IdempotencyException extends HttpException {
+  readonly code: IdempotencyCode;
+  readonly retryAfterSeconds: number | undefined;
+
+  constructor(error: IdempotencyError) {
+    const problem = problemOf(error);
+    super({ ...problem }, problem.status, { cause: error });
+    this.message = problem.detail;
+    this.name = 'IdempotencyException';
+    this.code = error.code;
+    this.retryAfterSeconds = error.retryAfterSeconds;
+  }
+}

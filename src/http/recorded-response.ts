@@ -1,0 +1,74 @@
+import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
+import { decodeEnvelope, encodeEnvelope, unreadable } from '../engine/envelope.js';
+import { REPLAYED_HEADERS } from './replayed-headers.js';
+
+export interface WireResponse {
+  readonly status: number;
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string | string[]>>;
+  readonly body: Buffer;
+}
+
+/**
+ * The bytes to keep of a response, or `undefined` when it cannot be kept: its body is in an encoding
+ * that a later caller might not accept and that cannot be undone here.
+ */
+export function recordResponse(
+  response: WireResponse,
+  optedInHeaders: readonly string[],
+): Uint8Array | undefined {
+  const body = identityBody(response);
+  if (body === undefined) {
+    return undefined;
+  }
+  const headers: Record<string, string | string[]> = {};
+  for (const name of [...REPLAYED_HEADERS, ...optedInHeaders]) {
+    const value = response.headers[name];
+    if (value !== undefined) {
+      headers[name] = value;
+    }
+  }
+  return encodeEnvelope({ kind: 'http', meta: { status: response.status, headers }, body });
+}
+
+/** @throws IdempotencyError `IDEMPOTENCY_RECORD_UNREADABLE` */
+export function readResponse(stored: Uint8Array | null): WireResponse {
+  const { kind, meta, body } = decodeEnvelope(stored);
+  const { status, headers } = meta as { status?: unknown; headers?: unknown };
+  if (
+    kind !== 'http' ||
+    typeof status !== 'number' ||
+    headers === null ||
+    typeof headers !== 'object'
+  ) {
+    throw unreadable('it does not hold a response');
+  }
+  return {
+    status,
+    headers: headers as Record<string, string | string[]>,
+    body: Buffer.from(body.buffer, body.byteOffset, body.byteLength),
+  };
+}
+
+/** Undoes the content encoding: the next caller may accept another one, and gets its own. */
+function identityBody({ headers, body }: WireResponse): Buffer | undefined {
+  const encoding = headers['content-encoding'];
+  if (encoding === undefined || encoding === 'identity' || body.length === 0) {
+    return body;
+  }
+  try {
+    switch (encoding) {
+      case 'gzip':
+      case 'x-gzip':
+        return gunzipSync(body);
+      case 'deflate':
+        return inflateSync(body);
+      case 'br':
+        return brotliDecompressSync(body);
+      default:
+        return undefined;
+    }
+  } catch {
+    return undefined;
+  }
+}

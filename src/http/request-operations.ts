@@ -1,0 +1,103 @@
+import { Inject, Injectable, Logger, type ExecutionContext } from '@nestjs/common';
+import { IdempotencyEngine } from '../engine/engine.js';
+import type { IdempotencyError } from '../engine/errors.js';
+import { emitterFor, type Emit } from '../engine/events.js';
+import { recordId, type Identity } from '../engine/identity.js';
+import type { Operation } from '../engine/operation.js';
+import { IDEMPOTENCY_SETTINGS } from '../idempotency.constants.js';
+import type { ModuleSettings } from '../idempotency.settings.js';
+import { describeCause } from '../describe-cause.js';
+import type { HttpExchange } from './http-exchange.js';
+import { requestFingerprint } from './request-fingerprint.js';
+import { requestKey } from './request-key.js';
+import { credentialsDigest, principalOf } from './request-scope.js';
+import type { RouteSettings } from './route-settings.js';
+
+/** The engine's name for everything that came with an `Idempotency-Key` header. */
+export const HTTP_OPERATION = 'http';
+
+/** Translates requests into operations of the engine, and tells people what they should know of them. */
+@Injectable()
+export class RequestOperations {
+  private readonly logger = new Logger('Idempotency');
+  private readonly emit: Emit;
+  private warnedOfUnknownPrincipal = false;
+
+  constructor(
+    readonly engine: IdempotencyEngine,
+    @Inject(IDEMPOTENCY_SETTINGS) private readonly module: ModuleSettings,
+  ) {
+    this.emit = emitterFor(module.options.hooks ?? {});
+  }
+
+  /**
+   * The operation that a request asks for; `undefined` when it has no key and needs none.
+   *
+   * @throws IdempotencyError `…_KEY_MISSING`, `…_KEY_INVALID`, `…_MISCONFIGURED`
+   */
+  async operation(
+    exchange: HttpExchange,
+    context: ExecutionContext,
+    settings: RouteSettings,
+  ): Promise<Operation | undefined> {
+    const { request, rawRequest } = exchange;
+    const key = requestKey(rawRequest, settings.header, settings.required, settings.keyRules);
+    if (key === undefined) {
+      return undefined;
+    }
+    const scope =
+      settings.scope === undefined ? principalOf(request) : await settings.scope(request, context);
+    const isKnown = scope !== undefined && scope !== null && scope !== '';
+    const credentials = isKnown ? undefined : credentialsDigest(request);
+    if (credentials !== undefined) {
+      this.warnOfUnknownPrincipal(settings.name);
+    }
+    const identity: Identity = {
+      namespace: this.module.namespace,
+      scope: isKnown ? String(scope) : '',
+      operation: HTTP_OPERATION,
+      key,
+    };
+    return {
+      identity,
+      id: recordId(identity),
+      fingerprint: await requestFingerprint(
+        exchange,
+        context,
+        identity,
+        settings.fingerprint,
+        credentials,
+      ),
+      handler: settings.name,
+      policy: settings.policy,
+    };
+  }
+
+  /** Tells hooks and, where somebody has to act, the log. */
+  report(error: IdempotencyError, settings: RouteSettings, byEngine: boolean): void {
+    if (!byEngine) {
+      this.emit('onRejected', { handler: settings.name, code: error.code });
+    }
+    switch (error.code) {
+      case 'IDEMPOTENCY_STORE_UNAVAILABLE':
+      case 'IDEMPOTENCY_RECORD_UNREADABLE':
+      case 'IDEMPOTENCY_MISCONFIGURED':
+        this.logger.error(
+          `${settings.name}: ${error.code}${describeCause(error)}. ${error.message}`,
+        );
+        break;
+      default:
+    }
+  }
+
+  private warnOfUnknownPrincipal(name: string): void {
+    if (!this.warnedOfUnknownPrincipal) {
+      this.warnedOfUnknownPrincipal = true;
+      this.logger.warn(
+        `${name}: the request has credentials, but no request.user.id, .sub or .userId says whose they ` +
+          'are. Its key is bound to these very credentials, so that a retry after a token refresh gets ' +
+          '422. Set `scope` to a function that answers a stable id of the caller.',
+      );
+    }
+  }
+}

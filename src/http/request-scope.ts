@@ -1,0 +1,53 @@
+import { createHash } from 'node:crypto';
+import type { HttpRequest } from '../idempotency.options.js';
+
+/** The principal that a guard has left on the request: `id`, `sub` or `userId` of `request.user`. */
+export function principalOf({ user }: HttpRequest): string | undefined {
+  if (user === null || typeof user !== 'object') {
+    return undefined;
+  }
+  const { id, sub, userId } = user as { id?: unknown; sub?: unknown; userId?: unknown };
+  for (const candidate of [id, sub, userId]) {
+    const text = identifier(candidate);
+    if (text !== undefined) {
+      return text;
+    }
+  }
+  return undefined;
+}
+
+function identifier(value: unknown): string | undefined {
+  switch (typeof value) {
+    case 'string':
+      return value === '' ? undefined : value;
+    case 'number':
+    case 'bigint':
+      return String(value);
+    case 'object': {
+      // an ObjectId or a UUID class has a text form of its own; a plain object has none
+      const text = value === null ? '' : String(value);
+      return text === '' || text.startsWith('[object ') ? undefined : text;
+    }
+    default:
+      return undefined;
+  }
+}
+
+const CREDENTIAL_HEADERS = ['authorization', 'proxy-authorization', 'cookie', 'x-api-key'];
+
+/**
+ * A digest of the credentials on a request whose principal is unknown, so that whoever presents the
+ * same key with other credentials, or none, is a stranger. `undefined` without credentials.
+ */
+export function credentialsDigest({ headers }: HttpRequest): string | undefined {
+  const hash = createHash('sha256');
+  let found = false;
+  for (const name of CREDENTIAL_HEADERS) {
+    const value = headers[name];
+    if (value !== undefined) {
+      found = true;
+      hash.update(JSON.stringify([name, value]));
+    }
+  }
+  return found ? hash.digest('base64') : undefined;
+}

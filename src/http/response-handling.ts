@@ -1,0 +1,17 @@
+import type { ExecutionContext } from '@nestjs/common';
+
+/** Nest's metadata keys and parameter types for what a handler takes; stable since Nest 6. */
+const ROUTE_ARGS = '__routeArguments__';
+const PASSTHROUGH = '__responsePassthrough__';
+const RESPONSE_OR_NEXT = /^[12]:/;
+
+/** Whether the handler writes the response itself (`@Res()` or `@Next()` without `passthrough`). */
+export function answersByItself(context: ExecutionContext): boolean {
+  const controller = context.getClass();
+  const name = context.getHandler().name;
+  const args = (Reflect.getMetadata(ROUTE_ARGS, controller, name) ?? {}) as object;
+  return (
+    Object.keys(args).some((key) => RESPONSE_OR_NEXT.test(key)) &&
+    Reflect.getMetadata(PASSTHROUGH, controller, name) !== true
+  );
+}

@@ -1,0 +1,55 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { IDEMPOTENCY_SETTINGS, IDEMPOTENT_METADATA } from '../idempotency.constants.js';
+import type { IdempotentOptions } from '../idempotency.options.js';
+import {
+  operationSettings,
+  type ModuleSettings,
+  type OperationSettings,
+} from '../idempotency.settings.js';
+import type { IdempotentMetadata } from '../idempotent.metadata.js';
+
+export interface RouteSettings extends OperationSettings {
+  /** `Class.method`, for people. */
+  readonly name: string;
+  /** Whether the route is idempotent only because its class is. */
+  readonly byClass: boolean;
+}
+
+type Handler = (...args: never[]) => unknown;
+type Controller = new (...args: never[]) => unknown;
+
+/** The effective settings of each decorated route: its own over its class's over the module's. */
+@Injectable()
+export class RouteSettingsRegistry {
+  private readonly known = new Map<Handler, Map<Controller, RouteSettings>>();
+
+  constructor(@Inject(IDEMPOTENCY_SETTINGS) private readonly module: ModuleSettings) {}
+
+  /**
+   * `undefined` for a handler that is not decorated.
+   *
+   * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` when route and module contradict each other.
+   */
+  of(controller: Controller, handler: Handler): RouteSettings | undefined {
+    const settings = this.known.get(handler)?.get(controller) ?? this.resolve(controller, handler);
+    if (settings !== undefined) {
+      const byController = this.known.get(handler) ?? new Map<Controller, RouteSettings>();
+      this.known.set(handler, byController.set(controller, settings));
+    }
+    return settings;
+  }
+
+  private resolve(controller: Controller, handler: Handler): RouteSettings | undefined {
+    const metadata = Reflect.getMetadata(IDEMPOTENT_METADATA, handler) as
+      IdempotentMetadata | undefined;
+    if (metadata === undefined) {
+      return undefined;
+    }
+    const ofClass = Reflect.getMetadata(IDEMPOTENT_METADATA, controller) as
+      IdempotentOptions | undefined;
+    const name = `${controller.name}.${handler.name}`;
+    const own = { ...ofClass, ...metadata.options };
+    const settings = operationSettings(this.module, own, `@Idempotent() on ${name}`);
+    return { ...settings, name, byClass: metadata.level === 'class' };
+  }
+}

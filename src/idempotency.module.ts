@@ -1,0 +1,84 @@
+import {
+  Inject,
+  Module,
+  type DynamicModule,
+  type OnApplicationShutdown,
+  type OnModuleInit,
+} from '@nestjs/common';
+import { CleanupTask } from './cleanup/cleanup.task.js';
+import { IdempotencyEngine } from './engine/engine.js';
+import { emitterFor } from './engine/events.js';
+import type { IdempotencyStore } from './engine/store.js';
+import { RequestOperations } from './http/request-operations.js';
+import { RouteExplorer } from './http/route-explorer.js';
+import { RouteSettingsRegistry } from './http/route-settings.js';
+import { IDEMPOTENCY_SETTINGS, IDEMPOTENCY_STORE } from './idempotency.constants.js';
+import {
+  ConfigurableModuleClass,
+  MODULE_OPTIONS_TOKEN,
+  type ASYNC_OPTIONS_TYPE,
+  type OPTIONS_TYPE,
+} from './idempotency.module-definition.js';
+import type { IdempotencyModuleOptions } from './idempotency.options.js';
+import { IdempotencyService } from './idempotency.service.js';
+import { moduleSettings, type ModuleSettings } from './idempotency.settings.js';
+
+@Module({
+  providers: [
+    {
+      provide: IDEMPOTENCY_SETTINGS,
+      inject: [MODULE_OPTIONS_TOKEN],
+      useFactory: (options: IdempotencyModuleOptions) => moduleSettings(options),
+    },
+    {
+      provide: IdempotencyEngine,
+      inject: [IDEMPOTENCY_STORE, IDEMPOTENCY_SETTINGS],
+      useFactory: (store: IdempotencyStore, { options, storeTimeoutMs, mask }: ModuleSettings) =>
+        new IdempotencyEngine({
+          store,
+          storeTimeoutMs,
+          mask,
+          emit: emitterFor(options.hooks ?? {}),
+        }),
+    },
+    RouteSettingsRegistry,
+    RouteExplorer,
+    RequestOperations,
+    CleanupTask,
+    IdempotencyService,
+  ],
+  exports: [IdempotencyService, RequestOperations, RouteSettingsRegistry],
+})
+export class IdempotencyModule
+  extends ConfigurableModuleClass
+  implements OnModuleInit, OnApplicationShutdown
+{
+  constructor(
+    @Inject(IdempotencyEngine) private readonly engine: IdempotencyEngine,
+    @Inject(RouteExplorer) private readonly routes: RouteExplorer,
+  ) {
+    super();
+  }
+
+  /**
+   * With no options: `typeOrmStore()` on the application's default DataSource, visible in every module.
+   */
+  static override forRoot(options: typeof OPTIONS_TYPE = {}): DynamicModule {
+    return super.forRoot(options);
+  }
+
+  /** Options from a factory. `store` and `isGlobal` stand beside it. */
+  static override forRootAsync(options: typeof ASYNC_OPTIONS_TYPE): DynamicModule {
+    return super.forRootAsync(options);
+  }
+
+  /** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for a store or a route that cannot work. */
+  async onModuleInit(): Promise<void> {
+    this.routes.check();
+    await this.engine.start();
+  }
+
+  onApplicationShutdown(): void {
+    this.engine.stop();
+  }
+}

@@ -1,0 +1,191 @@
+import type { ExecutionContext, FactoryProvider, ModuleMetadata } from '@nestjs/common';
+import type { Duration } from './engine/duration.js';
+import type { IdempotencyHooks } from './engine/events.js';
+import type { FailurePolicy } from './engine/failure-policy.js';
+import type { IdempotencyStore } from './engine/store.js';
+
+/** The platform's request (Express, or Fastify's wrapper), reduced to what both have. */
+export interface HttpRequest {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly query?: unknown;
+  readonly params?: unknown;
+  readonly body?: unknown;
+  /** What a guard has set, if anything. */
+  readonly user?: unknown;
+}
+
+/** What a fingerprint is computed from, before any pipe or the handler could change it. */
+export interface FingerprintInput {
+  readonly method: string;
+  /** The path as it was requested, with global prefix and version, without the query. */
+  readonly path: string;
+  /** Name and value of each query parameter, sorted by name. */
+  readonly query: readonly (readonly [string, string])[];
+  /** The parsed body; bytes for raw bodies; fields and file digests for multipart. */
+  readonly body: unknown;
+}
+
+export type FingerprintPart = 'method' | 'path' | 'query' | 'body' | `header:${string}`;
+
+/** What `@Idempotent()` and the module both take; what a route says wins over the module. */
+export interface IdempotencyDefaults {
+  /**
+   * How long an outcome is kept and replayed, from completion. Within it a retry never runs again.
+   * @default '24h'
+   */
+  ttl?: Duration;
+  /**
+   * How long a claim outlives its process. It is renewed while the handler runs, so that a handler may
+   * take longer; after a crash a retry runs once it is over.
+   * @default '30s'
+   */
+  lease?: Duration;
+  /**
+   * After this long the lease is no longer renewed and the attempt's `AbortSignal` fires.
+   * @default '15m'
+   */
+  maxDuration?: Duration;
+  /**
+   * What a duplicate gets while the first request runs: 409 `IDEMPOTENCY_IN_PROGRESS` with `Retry-After`,
+   * or the first request's answer once there is one.
+   * @default 'reject'
+   */
+  onConcurrent?: 'reject' | 'wait';
+  /**
+   * How long a duplicate waits before it is rejected after all. Only with `onConcurrent: 'wait'`.
+   * @default '10s'
+   */
+  waitTimeout?: Duration;
+  /**
+   * Which failures are stored and replayed, and which let a retry run.
+   * @default 'release'
+   */
+  errors?: FailurePolicy;
+  /**
+   * A key that carries its own time (UUIDv7, ULID) and is older than `ttl` cannot be told from one that
+   * ran and was forgotten: `'refuse'` answers 409 `IDEMPOTENCY_KEY_EXPIRED`, `'rerun'` runs it.
+   * @default 'refuse'
+   */
+  expiredKeys?: 'refuse' | 'rerun';
+  /**
+   * While the store does not answer: `'closed'` answers 503 and runs nothing; `'open'` runs without
+   * protection, marks the response with `Idempotency-Unprotected: true` and calls `onUnprotected`.
+   * @default 'closed'
+   */
+  onStoreFailure?: 'closed' | 'open';
+  /**
+   * Larger results are sent to the first caller but not kept: a retry gets 409
+   * `IDEMPOTENCY_RESULT_UNAVAILABLE`. In bytes.
+   * @default 1_048_576
+   */
+  maxResultBytes?: number;
+  /** @default 'Idempotency-Key' */
+  header?: string;
+  /**
+   * Whether a request without a key is answered 400. `false` runs it without protection.
+   * @default true
+   */
+  required?: boolean;
+  /**
+   * Takes only the quoted form of the key (a structured-field String, RFC 8941).
+   * @default false
+   */
+  strictKey?: boolean;
+  /** What a key must match, for example only UUIDs. */
+  keyPattern?: RegExp;
+  /** @default 255 */
+  maxKeyLength?: number;
+  /**
+   * Who the key belongs to: a stable id of the principal or tenant, never a credential, which changes
+   * between retries. `undefined`: unknown, and then the credentials of the request become part of the
+   * fingerprint, so that a stranger with the same key gets 422.
+   * @default `id`, `sub` or `userId` of `request.user`
+   */
+  scope?(
+    request: HttpRequest,
+    context: ExecutionContext,
+  ): string | undefined | Promise<string | undefined>;
+  /**
+   * What a retry must repeat: the parts by name, or a function whose answer stands for the whole
+   * request. Another request with the same key is answered 422 `IDEMPOTENCY_KEY_REUSED`.
+   * @default ['method', 'path', 'query', 'body']
+   */
+  fingerprint?: readonly FingerprintPart[] | FingerprintFunction;
+  /**
+   * Response headers to keep and replay besides `Content-Type`, `Content-Disposition`, `Location`,
+   * `ETag`, `Content-Language` and `Last-Modified`.
+   * @default []
+   */
+  replayHeaders?: readonly string[];
+}
+
+export type FingerprintFunction = (input: FingerprintInput, context: ExecutionContext) => unknown;
+
+/** Options of `@Idempotent()`. */
+export type IdempotentOptions = IdempotencyDefaults;
+
+export interface CleanupOptions {
+  /**
+   * How often expired records are looked for. Each instance waits a random part of it before its turn.
+   * @default '1m'
+   */
+  interval?: Duration;
+  /**
+   * Records deleted in one statement.
+   * @default 1_000
+   */
+  batchSize?: number;
+}
+
+/** Options of `IdempotencyModule.forRoot()` that a factory may return. */
+export interface IdempotencyModuleOptions extends IdempotencyDefaults {
+  /**
+   * Keeps applications and environments apart that share one store.
+   * @default ''
+   */
+  namespace?: string;
+  /**
+   * How long the store may take to answer before it counts as down.
+   * @default '5s'
+   */
+  storeTimeout?: Duration;
+  /**
+   * What of a key is written beside its record, for people who look into the table. It is never
+   * compared. Return `null` to keep nothing.
+   * @default the key itself
+   */
+  maskKey?(key: string): string | null;
+  /**
+   * The scheduled deletion of expired records; `false` turns it off.
+   * @default { interval: '1m', batchSize: 1_000 }
+   */
+  cleanup?: false | CleanupOptions;
+  /** Called for what happens to keys. */
+  hooks?: IdempotencyHooks;
+}
+
+/** A store and what it needs injected. Known while the module graph is built. */
+export interface StoreDefinition {
+  readonly imports?: ModuleMetadata['imports'];
+  readonly inject?: FactoryProvider['inject'];
+  readonly useFactory: (...args: never[]) => IdempotencyStore | Promise<IdempotencyStore>;
+}
+
+/** What is fixed while the module graph is built, and so cannot come from a factory. */
+export interface IdempotencyModuleExtras {
+  /**
+   * @default `typeOrmStore()` on the application's default DataSource
+   */
+  store?: IdempotencyStore | StoreDefinition;
+  /**
+   * Whether every module sees it without importing it.
+   * @default true
+   */
+  isGlobal?: boolean;
+}
+
+export interface IdempotencyOptionsFactory {
+  createIdempotencyOptions(): IdempotencyModuleOptions | Promise<IdempotencyModuleOptions>;
+}

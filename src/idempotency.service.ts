@@ -1,0 +1,231 @@
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { calls } from './call-context.js';
+import type { Attempt, IdempotencyContext } from './engine/attempt.js';
+import { IdempotencyEngine } from './engine/engine.js';
+import { IdempotencyError } from './engine/errors.js';
+import { judgeFailure, statusOf } from './engine/failure-policy.js';
+import { fingerprint } from './engine/fingerprint.js';
+import { recordId, type Identity } from './engine/identity.js';
+import type { Operation, Outcome } from './engine/operation.js';
+import type { RecordState, StoredRecord } from './engine/store.js';
+import { CleanupTask } from './cleanup/cleanup.task.js';
+import { HTTP_OPERATION } from './http/request-operations.js';
+import { IDEMPOTENCY_SETTINGS } from './idempotency.constants.js';
+import type { IdempotencyDefaults } from './idempotency.options.js';
+import { operationSettings, type ModuleSettings } from './idempotency.settings.js';
+import { decodeOutcome, encodeError, encodeValue } from './value-codec.js';
+
+const EXECUTE_OPERATION = 'execute';
+const LONGEST_KEY = 4_000;
+
+/** Names a record. */
+export interface IdempotencyKey {
+  readonly key: string;
+  /**
+   * Whose key it is; for HTTP what `scope` answered, by default the id of `request.user`.
+   * @default ''
+   */
+  readonly scope?: string;
+  /**
+   * The entry point: `'http'`, `'execute'`, or the name given to `execute()`.
+   * @default for look-ups: both `'http'` and `'execute'`; for `execute()`: `'execute'`
+   */
+  readonly operation?: string;
+}
+
+export interface ExecuteOptions
+  extends
+    IdempotencyKey,
+    Pick<
+      IdempotencyDefaults,
+      | 'ttl'
+      | 'lease'
+      | 'maxDuration'
+      | 'onConcurrent'
+      | 'waitTimeout'
+      | 'errors'
+      | 'expiredKeys'
+      | 'onStoreFailure'
+      | 'maxResultBytes'
+    > {
+  /** What a retry must repeat; another payload with the same key is an error. */
+  readonly payload?: unknown;
+}
+
+/** A record as people see it. */
+export interface IdempotencyRecordView {
+  readonly id: string;
+  readonly key: string | null;
+  readonly scope: string | null;
+  readonly operation: string | null;
+  readonly state: RecordState;
+  readonly attemptsStarted: number;
+  readonly attemptsFinished: number;
+  readonly fence: bigint;
+  readonly claimedAt: Date;
+  readonly leaseUntil: Date | null;
+  readonly expiresAt: Date | null;
+}
+
+export interface ListOptions {
+  readonly state?: RecordState;
+  readonly scope?: string;
+  /**
+   * Records per page, 1 to 1,000.
+   * @default 100
+   */
+  readonly limit?: number;
+  /** The `id` of the last record of the page before. */
+  readonly after?: string;
+}
+
+/** Idempotency for code that no decorator reaches, and the records for people who look after them. */
+@Injectable()
+export class IdempotencyService {
+  private readonly logger = new Logger('Idempotency');
+
+  constructor(
+    private readonly engine: IdempotencyEngine,
+    private readonly cleanup: CleanupTask,
+    @Inject(IDEMPOTENCY_SETTINGS) private readonly module: ModuleSettings,
+  ) {}
+
+  /**
+   * Runs `work` once for this key and answers its result to every retry. Results keep their types (Date,
+   * BigInt, Map, Buffer, `undefined`); one that cannot be kept (a class instance, a function, more than
+   * `maxResultBytes`) reaches the first caller only. Inside an operation of the same key it just runs.
+   *
+   * @throws what `work` throws; IdempotencyError with `…_KEY_INVALID`, `…_KEY_REUSED` (another payload),
+   *   `…_IN_PROGRESS`, `…_KEY_EXPIRED`, `…_OUTCOME_UNCERTAIN`, `…_RESULT_UNAVAILABLE`,
+   *   `…_RECORD_UNREADABLE` or `…_STORE_UNAVAILABLE`
+   */
+  async execute<T>(
+    options: ExecuteOptions,
+    work: (once: IdempotencyContext) => T | Promise<T>,
+  ): Promise<T> {
+    const { key, scope, operation: name, payload, ...policies } = options;
+    const identity = this.identity({ key, scope, operation: name ?? EXECUTE_OPERATION });
+    const id = recordId(identity);
+    const outer = calls.getStore();
+    if (outer?.once !== undefined && outer.record === id) {
+      return work(outer.once);
+    }
+    const where = `IdempotencyService.execute() of '${identity.operation}'`;
+    const settings = operationSettings(this.module, policies, where);
+    const operation: Operation = {
+      identity,
+      id,
+      fingerprint: fingerprint(identity, { payload }),
+      handler: identity.operation,
+      policy: settings.policy,
+    };
+
+    let own: { value: T } | { error: unknown } | undefined;
+    const result = await this.engine.run(operation, async (attempt): Promise<Outcome> => {
+      try {
+        own = { value: await this.within(attempt, id, work) };
+        return this.kept(encodeValue(own.value), settings.maxResultBytes, where);
+      } catch (error) {
+        own = { error };
+        const status = statusOf(error);
+        switch (judgeFailure(settings.errors, error, { status })) {
+          case 'store':
+            return this.kept(encodeError(error), settings.maxResultBytes, where);
+          case 'uncertain':
+            return { type: 'uncertain' };
+          default:
+            return { type: 'release' };
+        }
+      }
+    });
+    if (result.type === 'replayed') {
+      return decodeOutcome(result.result) as T;
+    }
+    if (own !== undefined && 'error' in own) {
+      throw own.error;
+    }
+    return (own as { value: T }).value;
+  }
+
+  /** The live record of a key, or `null`. */
+  async find(key: IdempotencyKey): Promise<IdempotencyRecordView | null> {
+    for (const id of this.ids(key)) {
+      const record = await this.engine.store.find(id);
+      if (record !== null) {
+        return view(record);
+      }
+    }
+    return null;
+  }
+
+  /** Live records, page by page, for example all `uncertain` ones. */
+  async list(options: ListOptions = {}): Promise<IdempotencyRecordView[]> {
+    const { limit = 100, ...filter } = options;
+    const records = await this.engine.store.list({ ...filter, limit });
+    return records.map(view);
+  }
+
+  /**
+   * Removes a key's record, so that the next request with it runs. A running attempt is left alone. True
+   * when there was a record.
+   */
+  async forget(key: IdempotencyKey): Promise<boolean> {
+    let removed = false;
+    for (const id of this.ids(key)) {
+      removed = (await this.engine.store.forget(id)) || removed;
+    }
+    return removed;
+  }
+
+  /** Deletes every expired record now, in batches. Answers how many. */
+  deleteExpired(): Promise<number> {
+    return this.cleanup.deleteExpired();
+  }
+
+  private within<T>(
+    attempt: Attempt,
+    record: string,
+    work: (once: IdempotencyContext) => T | Promise<T>,
+  ): Promise<T> {
+    return calls.run({ once: attempt, record, handlerStarted: true }, async () => work(attempt));
+  }
+
+  private kept(result: Uint8Array | undefined, maxBytes: number, where: string): Outcome {
+    if (result !== undefined && result.length <= maxBytes) {
+      return { type: 'complete', result };
+    }
+    this.logger.warn(
+      `${where}: its result ` +
+        (result === undefined
+          ? 'holds a function, a symbol or an instance of a class'
+          : `is larger than maxResultBytes (${maxBytes})`) +
+        ' and was not kept. A retry gets IDEMPOTENCY_RESULT_UNAVAILABLE. Return plain data.',
+    );
+    return { type: 'tombstone' };
+  }
+
+  private ids({ key, scope, operation }: IdempotencyKey): string[] {
+    const operations = operation === undefined ? [HTTP_OPERATION, EXECUTE_OPERATION] : [operation];
+    return operations.map((name) => recordId(this.identity({ key, scope, operation: name })));
+  }
+
+  private identity(key: { key: string; scope: string | undefined; operation: string }): Identity {
+    if (typeof key.key !== 'string' || key.key === '' || key.key.length > LONGEST_KEY) {
+      throw new IdempotencyError(
+        'IDEMPOTENCY_KEY_INVALID',
+        `The key must be a string of 1 to ${LONGEST_KEY} characters.`,
+      );
+    }
+    return { ...key, namespace: this.module.namespace, scope: key.scope ?? '' };
+  }
+}
+
+function view(record: StoredRecord): IdempotencyRecordView {
+  const { fingerprint: _fingerprint, owner: _owner, result: _result, ...rest } = record;
+  return {
+    ...rest,
+    claimedAt: new Date(record.claimedAt),
+    leaseUntil: record.leaseUntil === null ? null : new Date(record.leaseUntil),
+    expiresAt: record.expiresAt === null ? null : new Date(record.expiresAt),
+  };
+}

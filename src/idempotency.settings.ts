@@ -1,0 +1,121 @@
+import { toMilliseconds, type Duration } from './engine/duration.js';
+import type { FailurePolicy } from './engine/failure-policy.js';
+import type { KeyRules } from './engine/key-header.js';
+import type { OperationPolicy } from './engine/operation.js';
+import type {
+  FingerprintFunction,
+  FingerprintPart,
+  IdempotencyDefaults,
+  IdempotencyModuleOptions,
+} from './idempotency.options.js';
+import { checkModuleOptions, checkRouteOptions } from './options-check.js';
+
+/** The options of one operation with every default filled in and every duration in milliseconds. */
+export interface OperationSettings {
+  readonly policy: OperationPolicy;
+  readonly errors: FailurePolicy;
+  readonly maxResultBytes: number;
+  readonly header: string;
+  readonly required: boolean;
+  readonly keyRules: KeyRules;
+  readonly scope: IdempotencyDefaults['scope'];
+  readonly fingerprint: readonly FingerprintPart[] | FingerprintFunction;
+  /** Lower case. */
+  readonly replayHeaders: readonly string[];
+}
+
+export interface ModuleSettings {
+  readonly options: IdempotencyModuleOptions;
+  readonly namespace: string;
+  readonly storeTimeoutMs: number;
+  readonly mask: (key: string) => string | null;
+  readonly cleanup: { readonly intervalMs: number; readonly batchSize: number } | undefined;
+}
+
+const DEFAULTS = {
+  ttl: '24h',
+  lease: '30s',
+  maxDuration: '15m',
+  onConcurrent: 'reject',
+  waitTimeout: '10s',
+  errors: 'release',
+  expiredKeys: 'refuse',
+  onStoreFailure: 'closed',
+  maxResultBytes: 1_048_576,
+  header: 'Idempotency-Key',
+  required: true,
+  strictKey: false,
+  maxKeyLength: 255,
+  fingerprint: ['method', 'path', 'query', 'body'],
+  replayHeaders: [],
+} as const satisfies IdempotencyDefaults;
+
+/**
+ * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` with a sentence that names the option, the value
+ *   and what to write instead.
+ */
+export function moduleSettings(options: IdempotencyModuleOptions = {}): ModuleSettings {
+  checkModuleOptions(options);
+  const { cleanup = {}, maskKey } = options;
+  return {
+    options,
+    namespace: options.namespace ?? '',
+    storeTimeoutMs: milliseconds(options.storeTimeout ?? '5s'),
+    mask: maskKey === undefined ? (key) => key : (key) => maskKey(key),
+    cleanup:
+      cleanup === false
+        ? undefined
+        : {
+            intervalMs: milliseconds(cleanup.interval ?? '1m'),
+            batchSize: cleanup.batchSize ?? 1_000,
+          },
+  };
+}
+
+/**
+ * What holds for one operation: its own options over the module's over the defaults.
+ *
+ * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` as above; `where` begins its sentence.
+ */
+export function operationSettings(
+  module: ModuleSettings,
+  route: IdempotencyDefaults,
+  where: string,
+): OperationSettings {
+  const merged = { ...DEFAULTS, ...defined(module.options), ...defined(route) };
+  checkRouteOptions(route, merged, module.options.storeTimeout, where);
+  return {
+    policy: {
+      ttlMs: milliseconds(merged.ttl),
+      leaseMs: milliseconds(merged.lease),
+      maxDurationMs: milliseconds(merged.maxDuration),
+      onConcurrent: merged.onConcurrent,
+      waitTimeoutMs: milliseconds(merged.waitTimeout),
+      expiredKeys: merged.expiredKeys,
+      onStoreFailure: merged.onStoreFailure,
+    },
+    errors: merged.errors,
+    maxResultBytes: merged.maxResultBytes,
+    header: merged.header,
+    required: merged.required,
+    keyRules: {
+      strict: merged.strictKey,
+      maxLength: merged.maxKeyLength,
+      pattern: merged.keyPattern,
+    },
+    scope: merged.scope,
+    fingerprint: merged.fingerprint,
+    replayHeaders: merged.replayHeaders.map((name) => name.toLowerCase()),
+  };
+}
+
+function milliseconds(duration: Duration): number {
+  return toMilliseconds(duration) as number; // checked before
+}
+
+/** `{ ttl: undefined }` means what `{}` means. */
+function defined<T extends object>(options: T): T {
+  return Object.fromEntries(
+    Object.entries(options).filter(([, value]) => value !== undefined),
+  ) as T;
+}

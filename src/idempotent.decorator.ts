@@ -1,0 +1,98 @@
+import { RequestMethod, UseInterceptors } from '@nestjs/common';
+import { protectedHandler } from './protected-handler.js';
+import { IdempotencyInterceptor } from './http/idempotency.interceptor.js';
+import { IDEMPOTENT_METADATA } from './idempotency.constants.js';
+import type { IdempotentOptions } from './idempotency.options.js';
+import type { IdempotentMetadata } from './idempotent.metadata.js';
+import { checkIdempotentOptions, misconfigured } from './options-check.js';
+
+type Class = abstract new (...args: never[]) => unknown;
+
+/** Metadata key under which Nest keeps the HTTP method of a route. */
+const ROUTE_METHOD = 'method';
+const SAFE_METHODS = [RequestMethod.GET, RequestMethod.HEAD, RequestMethod.OPTIONS];
+
+/**
+ * Makes a route safe to retry: a request with the same `Idempotency-Key` is carried out once, and every
+ * retry gets the first answer, byte for byte. On a class: every route of it but GET, HEAD and OPTIONS.
+ *
+ * It binds its interceptor itself, and works in every order with `@UseInterceptors()` and the others.
+ *
+ * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` while the class is defined, for an unknown or
+ *   impossible option.
+ */
+export function Idempotent(options: IdempotentOptions = {}): MethodDecorator & ClassDecorator {
+  const decorate = (
+    target: object,
+    name?: string | symbol,
+    descriptor?: PropertyDescriptor,
+  ): void => {
+    if (name === undefined || descriptor === undefined) {
+      decorateClass(target as Class, options);
+      return;
+    }
+    const where = `@Idempotent() on ${target.constructor.name}.${String(name)}`;
+    checkIdempotentOptions(options, where);
+    if (typeof descriptor.value !== 'function') {
+      throw misconfigured(
+        where,
+        'it is not a method. Decorate a route handler or a controller class.',
+      );
+    }
+    decorateMethod(target, name, descriptor, { options, level: 'method' });
+  };
+  return decorate as MethodDecorator & ClassDecorator;
+}
+
+function decorateClass(target: Class, options: IdempotentOptions): void {
+  checkIdempotentOptions(options, `@Idempotent() on ${target.name}`);
+  Reflect.defineMetadata(IDEMPOTENT_METADATA, options, target);
+  for (const [name, descriptor] of methodsOf(target)) {
+    const method = Reflect.getMetadata(ROUTE_METHOD, descriptor.value as object) as
+      RequestMethod | undefined;
+    const isDecorated = Reflect.hasMetadata(IDEMPOTENT_METADATA, descriptor.value as object);
+    if (method !== undefined && !SAFE_METHODS.includes(method) && !isDecorated) {
+      decorateMethod(target.prototype as object, name, descriptor, { options: {}, level: 'class' });
+      Object.defineProperty(target.prototype, name, descriptor);
+    }
+  }
+}
+
+function decorateMethod(
+  target: object,
+  name: string | symbol,
+  descriptor: PropertyDescriptor,
+  metadata: IdempotentMetadata,
+): void {
+  const original = descriptor.value as (...args: unknown[]) => unknown;
+  const earlier = Reflect.getMetadata(IDEMPOTENT_METADATA, original) as
+    IdempotentMetadata | undefined;
+  if (earlier !== undefined) {
+    const merged = { ...metadata, options: { ...earlier.options, ...metadata.options } };
+    Reflect.defineMetadata(IDEMPOTENT_METADATA, merged, original);
+    return;
+  }
+  const handler = protectedHandler(original, `${target.constructor.name}.${String(name)}`);
+  for (const key of Reflect.getOwnMetadataKeys(original)) {
+    Reflect.defineMetadata(key, Reflect.getOwnMetadata(key, original), handler);
+  }
+  Reflect.defineMetadata(IDEMPOTENT_METADATA, metadata, handler);
+  descriptor.value = handler;
+  UseInterceptors(IdempotencyInterceptor)(target, name, descriptor);
+}
+
+/** The class's methods, inherited ones included. */
+function methodsOf(target: Class): Map<string | symbol, PropertyDescriptor> {
+  const methods = new Map<string | symbol, PropertyDescriptor>();
+  let prototype = target.prototype as object | null;
+  while (prototype !== null && prototype !== Object.prototype) {
+    for (const name of Reflect.ownKeys(prototype)) {
+      const descriptor = Reflect.getOwnPropertyDescriptor(prototype, name);
+      if (typeof descriptor?.value === 'function' && name !== 'constructor' && !methods.has(name)) {
+        methods.set(name, descriptor);
+      }
+    }
+    prototype = Object.getPrototypeOf(prototype) as object | null;
+  }
+  return methods;
+}

@@ -1,0 +1,41 @@
+export { IdempotencyModule } from './idempotency.module.js';
+export { Idempotent } from './idempotent.decorator.js';
+export {
+  IdempotencyService,
+  type ExecuteOptions,
+  type IdempotencyKey,
+  type IdempotencyRecordView,
+  type ListOptions,
+} from './idempotency.service.js';
+export { CurrentIdempotency } from './current-idempotency.decorator.js';
+export { memoryStore } from './stores/memory/index.js';
+export { IdempotencyException, type Problem } from './http/problem.js';
+export { IDEMPOTENCY_CODES, IdempotencyError, type IdempotencyCode } from './engine/errors.js';
+export type { IdempotencyContext } from './engine/attempt.js';
+export type { Duration } from './engine/duration.js';
+export type { AttemptEvent, IdempotencyEvent, IdempotencyHooks } from './engine/events.js';
+export type { FailureInfo, FailurePolicy, FailureVerdict } from './engine/failure-policy.js';
+export type {
+  Claim,
+  ClaimRequest,
+  ClaimResult,
+  CompleteRequest,
+  IdempotencyStore,
+  ListFilter,
+  RecordState,
+  SettleResult,
+  StoredRecord,
+} from './engine/store.js';
+export type {
+  CleanupOptions,
+  FingerprintFunction,
+  FingerprintInput,
+  FingerprintPart,
+  HttpRequest,
+  IdempotencyDefaults,
+  IdempotencyModuleExtras,
+  IdempotencyModuleOptions,
+  IdempotencyOptionsFactory,
+  IdempotentOptions,
+  StoreDefinition,
+} from './idempotency.options.js';

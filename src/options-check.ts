@@ -1,0 +1,233 @@
+import { inspect } from 'node:util';
+import { toMilliseconds, type Duration } from './engine/duration.js';
+import { IdempotencyError } from './engine/errors.js';
+import { isNeverReplayed } from './http/replayed-headers.js';
+import type { IdempotencyDefaults, IdempotencyModuleOptions } from './idempotency.options.js';
+
+/** Answers what to write instead when a value will not do. */
+type Check = (value: unknown) => string | undefined;
+
+const LONGEST_TIMER = '24d';
+const HTTP_TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
+const duration: Check = (value) =>
+  toMilliseconds(value) === undefined
+    ? "Write milliseconds as a number, or text such as '500ms', '30s', '15m', '24h' or '7d'."
+    : undefined;
+const timer: Check = (value) =>
+  duration(value) ??
+  ((toMilliseconds(value) as number) > (toMilliseconds(LONGEST_TIMER) as number)
+    ? `Write at most '${LONGEST_TIMER}'.`
+    : undefined);
+const oneOf =
+  (...allowed: string[]): Check =>
+  (value) =>
+    allowed.includes(value as string)
+      ? undefined
+      : `Write ${allowed.map((name) => `'${name}'`).join(' or ')}.`;
+const boolean: Check = (value) => (typeof value === 'boolean' ? undefined : 'Write true or false.');
+const aFunction: Check = (value) => (typeof value === 'function' ? undefined : 'Write a function.');
+const integer =
+  (from: number, to: number): Check =>
+  (value) =>
+    Number.isInteger(value) && (value as number) >= from && (value as number) <= to
+      ? undefined
+      : `Write a whole number from ${from} to ${to}.`;
+
+const ROUTE_CHECKS: Record<keyof IdempotencyDefaults, Check> = {
+  ttl: duration,
+  lease: duration,
+  maxDuration: duration,
+  onConcurrent: oneOf('reject', 'wait'),
+  waitTimeout: timer,
+  errors: (value) =>
+    typeof value === 'function'
+      ? undefined
+      : oneOf(
+          'release',
+          'store-client-errors',
+          'store-all',
+        )(value)?.replace(
+          '.',
+          ", or a function that answers 'store', 'release' or 'uncertain' for an error.",
+        ),
+  expiredKeys: oneOf('refuse', 'rerun'),
+  onStoreFailure: oneOf('closed', 'open'),
+  maxResultBytes: integer(1, 1_073_741_824),
+  header: (value) =>
+    typeof value === 'string' && HTTP_TOKEN.test(value)
+      ? undefined
+      : "Write the name of a request header, for example 'Idempotency-Key'.",
+  required: boolean,
+  strictKey: boolean,
+  keyPattern: (value) => {
+    if (!(value instanceof RegExp)) {
+      return 'Write a regular expression, for example /^[0-9a-f-]{36}$/.';
+    }
+    return value.global || value.sticky
+      ? 'Leave out the flags g and y: they make every second match fail.'
+      : undefined;
+  },
+  maxKeyLength: integer(1, 4_000),
+  scope: aFunction,
+  fingerprint: (value) =>
+    typeof value === 'function' || isPartList(value)
+      ? undefined
+      : "Write a list of 'method', 'path', 'query', 'body' or 'header:<name>' with at least one " +
+        'entry, or a function. Without any part every request would look like a retry.',
+  replayHeaders: (value) => {
+    if (!Array.isArray(value) || !value.every((name) => HTTP_TOKEN.test(String(name)))) {
+      return "Write a list of response header names, for example ['X-Order-Id'].";
+    }
+    const never = (value as string[]).find(isNeverReplayed);
+    return never === undefined
+      ? undefined
+      : `Leave out '${never}': it belongs to one connection, caller or moment and is never replayed.`;
+  },
+};
+
+const MODULE_CHECKS: Record<keyof IdempotencyModuleOptions, Check> = {
+  ...ROUTE_CHECKS,
+  namespace: (value) => (typeof value === 'string' ? undefined : 'Write a string.'),
+  storeTimeout: timer,
+  maskKey: aFunction,
+  cleanup: (value) =>
+    value === false || isRecord(value)
+      ? undefined
+      : "Write false, or an object such as { interval: '1m', batchSize: 1000 }.",
+  hooks: (value) => (isRecord(value) ? undefined : 'Write an object with functions.'),
+};
+
+const HOOKS = [
+  'onExecuted',
+  'onReplayed',
+  'onRejected',
+  'onTakenOver',
+  'onReleased',
+  'onUncertain',
+  'onExpired',
+  'onUnprotected',
+  'onRecordingFailed',
+];
+
+const MODULE = 'IdempotencyModule';
+
+export function checkModuleOptions(options: IdempotencyModuleOptions): void {
+  if (!isRecord(options)) {
+    throw misconfigured(MODULE, `the options are ${show(options)}. Write an object, or nothing.`);
+  }
+  for (const name of ['store', 'isGlobal']) {
+    if (name in options) {
+      throw misconfigured(
+        MODULE,
+        `option '${name}' came from a factory, which is too late. Write it beside the factory: ` +
+          `forRootAsync({ ${name}: …, useFactory: … }).`,
+      );
+    }
+  }
+  checkEach(MODULE_CHECKS, options, MODULE);
+  if (typeof options.cleanup === 'object') {
+    checkEach(
+      { interval: timer, batchSize: integer(1, 100_000) },
+      options.cleanup,
+      MODULE,
+      'cleanup.',
+    );
+  }
+  if (options.hooks !== undefined) {
+    const checks = Object.fromEntries(HOOKS.map((name) => [name, aFunction]));
+    checkEach(checks, options.hooks, MODULE, 'hooks.');
+  }
+  if (options.onConcurrent === 'reject' && options.waitTimeout !== undefined) {
+    throw waitWithoutWaiting(MODULE, options.waitTimeout);
+  }
+}
+
+/** `@Idempotent()` checks what was written as soon as it is decorated with. */
+export function checkIdempotentOptions(options: unknown, where: string): void {
+  if (!isRecord(options)) {
+    throw misconfigured(where, `the options are ${show(options)}. Write an object, or nothing.`);
+  }
+  checkEach(ROUTE_CHECKS, options, where);
+}
+
+/** What only shows when the route's options meet the module's. */
+export function checkRouteOptions(
+  route: IdempotencyDefaults,
+  merged: { onConcurrent: string; lease: Duration; maxDuration: Duration },
+  storeTimeout: Duration | undefined,
+  where: string,
+): void {
+  checkIdempotentOptions(route, where);
+  if (route.waitTimeout !== undefined && merged.onConcurrent !== 'wait') {
+    throw waitWithoutWaiting(where, route.waitTimeout);
+  }
+  const leaseMs = toMilliseconds(merged.lease) as number;
+  if ((toMilliseconds(merged.maxDuration) as number) < leaseMs) {
+    throw misconfigured(
+      where,
+      `option 'maxDuration' (${show(merged.maxDuration)}) is shorter than 'lease' ` +
+        `(${show(merged.lease)}). Write a longer maxDuration or a shorter lease.`,
+    );
+  }
+  if (storeTimeout !== undefined && (toMilliseconds(storeTimeout) as number) > leaseMs) {
+    throw misconfigured(
+      where,
+      `option 'lease' (${show(merged.lease)}) is shorter than 'storeTimeout' (${show(storeTimeout)}): ` +
+        'a claim could be over before the store has answered. Write a longer lease or a shorter storeTimeout.',
+    );
+  }
+}
+
+function waitWithoutWaiting(where: string, value: unknown): IdempotencyError {
+  return misconfigured(
+    where,
+    `option 'waitTimeout' is ${show(value)}, but nothing waits. Add onConcurrent: 'wait', or leave it out.`,
+  );
+}
+
+function checkEach(
+  checks: Readonly<Record<string, Check>>,
+  options: object,
+  where: string,
+  prefix = '',
+): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined) {
+      continue;
+    }
+    const check = Object.hasOwn(checks, name) ? checks[name] : undefined;
+    if (check === undefined) {
+      throw misconfigured(
+        where,
+        `there is no option '${prefix}${name}' (given: ${show(value)}). ` +
+          `Write one of: ${Object.keys(checks).join(', ')}.`,
+      );
+    }
+    const instead = check(value);
+    if (instead !== undefined) {
+      throw misconfigured(where, `option '${prefix}${name}' is ${show(value)}. ${instead}`);
+    }
+  }
+}
+
+function isPartList(value: unknown): boolean {
+  return (
+    Array.isArray(value) &&
+    value.length > 0 &&
+    value.every((part) => /^(method|path|query|body|header:.+)$/.test(String(part)))
+  );
+}
+
+function isRecord(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function show(value: unknown): string {
+  const text = inspect(value, { depth: 0, breakLength: Infinity });
+  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
+}
+
+export function misconfigured(where: string, sentence: string): IdempotencyError {
+  return new IdempotencyError('IDEMPOTENCY_MISCONFIGURED', `${where}: ${sentence}`);
+}

@@ -1,0 +1,246 @@
+import type {
+  Claim,
+  ClaimRequest,
+  ClaimResult,
+  CompleteRequest,
+  IdempotencyStore,
+  ListFilter,
+  RecordState,
+  SettleResult,
+  StoredRecord,
+} from '../../engine/store.js';
+
+export interface MemoryStoreOptions {
+  /** The store's clock, epoch milliseconds. Default: the system clock, never running backwards. */
+  readonly now?: () => number;
+}
+
+/**
+ * A store for tests and local development. It lives in one process and is lost when that process
+ * exits, so it protects nothing in production: use a durable store there.
+ */
+export function memoryStore(options: MemoryStoreOptions = {}): IdempotencyStore {
+  return new MemoryStore(options.now ?? steadyClock());
+}
+
+interface Row {
+  readonly id: string;
+  readonly owner: string;
+  readonly fingerprint: Uint8Array;
+  readonly fence: bigint;
+  readonly scope: string | null;
+  readonly operation: string | null;
+  readonly key: string | null;
+  readonly started: number;
+  readonly takenOver: boolean;
+  readonly claimedAt: number;
+  /** Until then an unsettled row is kept, to tell the next claim that it takes over. */
+  readonly keepUntil: number;
+  /** A released row is dead; it stays behind to count its attempts. */
+  state: RecordState | 'released';
+  finished: number;
+  leaseUntil: number | null;
+  expiresAt: number | null;
+  result: Uint8Array | null;
+}
+
+type LiveRow = Row & { state: RecordState };
+
+/** Every method body runs without an `await`, so that no two of them interleave. */
+class MemoryStore implements IdempotencyStore {
+  readonly name = 'memory';
+  private readonly rows = new Map<string, Row>();
+  private lastFence = 0n;
+
+  constructor(private readonly now: () => number) {}
+
+  async init(): Promise<void> {}
+
+  async claim(request: ClaimRequest): Promise<ClaimResult> {
+    const now = this.now();
+    const found = this.rows.get(request.id);
+    if (found && isLive(found, now)) {
+      const sentAgain = found.state === 'in-progress' && found.owner === request.owner;
+      return sentAgain ? claimed(found, now) : { type: 'held', record: toRecord(found), now };
+    }
+    const unsettled = found?.state === 'in-progress';
+    const before = unsettled || found?.state === 'released' ? found : undefined;
+    const row: Row = {
+      id: request.id,
+      owner: request.owner,
+      fingerprint: copy(request.fingerprint),
+      fence: ++this.lastFence,
+      scope: request.scope,
+      operation: request.operation,
+      key: request.key,
+      started: (before?.started ?? 0) + 1,
+      takenOver: unsettled,
+      claimedAt: now,
+      keepUntil: now + request.ttlMs,
+      state: 'in-progress',
+      finished: before?.finished ?? 0,
+      leaseUntil: now + request.leaseMs,
+      expiresAt: null,
+      result: null,
+    };
+    this.rows.set(row.id, row);
+    return claimed(row, now);
+  }
+
+  async renew(claims: readonly Claim[], leaseMs: number): Promise<ReadonlySet<string>> {
+    const renewed = new Set<string>();
+    for (const claim of claims) {
+      const row = this.owned(claim);
+      if (!row) continue;
+      row.leaseUntil = this.now() + leaseMs;
+      renewed.add(claim.owner);
+    }
+    return renewed;
+  }
+
+  async complete(request: CompleteRequest): Promise<SettleResult> {
+    const row = this.owned(request);
+    if (row) {
+      this.keepOutcome(row, request.result, request.ttlMs);
+      row.finished += 1;
+      return { applied: true };
+    }
+    const there = this.live(request.id);
+    const sentAgain = there && isOutcomeOf(there, request);
+    return sentAgain ? { applied: true } : this.notApplied(request.id);
+  }
+
+  async release(claim: Claim): Promise<SettleResult> {
+    const row = this.owned(claim);
+    if (!row) return this.notApplied(claim.id);
+    row.state = 'released';
+    row.leaseUntil = null;
+    row.finished += 1;
+    return { applied: true };
+  }
+
+  async markUncertain(claim: Claim): Promise<SettleResult> {
+    const row = this.owned(claim);
+    if (!row) return this.notApplied(claim.id);
+    row.state = 'uncertain';
+    row.leaseUntil = null;
+    return { applied: true };
+  }
+
+  async resolve(
+    id: string,
+    verdict: 'absent' | { readonly result: Uint8Array | null; readonly ttlMs: number },
+  ): Promise<boolean> {
+    const row = this.live(id);
+    if (row?.state !== 'uncertain') return false;
+    if (verdict === 'absent') this.rows.delete(id);
+    else this.keepOutcome(row, verdict.result, verdict.ttlMs);
+    return true;
+  }
+
+  async find(id: string): Promise<StoredRecord | null> {
+    const row = this.live(id);
+    return row ? toRecord(row) : null;
+  }
+
+  async list(filter: ListFilter): Promise<readonly StoredRecord[]> {
+    const now = this.now();
+    return [...this.rows.values()]
+      .filter((row) => isLive(row, now))
+      .filter((row) => filter.state === undefined || row.state === filter.state)
+      .filter((row) => filter.scope === undefined || row.scope === filter.scope)
+      .filter((row) => filter.after === undefined || row.id > filter.after)
+      .sort((a, b) => (a.id < b.id ? -1 : 1))
+      .slice(0, filter.limit)
+      .map((row) => ({ ...toRecord(row), result: null }));
+  }
+
+  async forget(id: string): Promise<boolean> {
+    const row = this.live(id);
+    if (row?.state === 'in-progress') return false;
+    this.rows.delete(id);
+    return row !== undefined;
+  }
+
+  async deleteExpired(limit: number): Promise<number> {
+    const now = this.now();
+    const over = [...this.rows.values()]
+      .filter((row) => !isLive(row, now) && (row.expiresAt ?? row.keepUntil) <= now)
+      .slice(0, limit);
+    for (const row of over) this.rows.delete(row.id);
+    return over.length;
+  }
+
+  async ping(): Promise<number> {
+    return this.now();
+  }
+
+  private live(id: string): LiveRow | undefined {
+    const row = this.rows.get(id);
+    return row && isLive(row, this.now()) ? row : undefined;
+  }
+
+  private owned(claim: Claim): Row | undefined {
+    const row = this.live(claim.id);
+    return row?.state === 'in-progress' && row.owner === claim.owner ? row : undefined;
+  }
+
+  private keepOutcome(row: Row, result: Uint8Array | null, ttlMs: number): void {
+    row.state = result ? 'completed' : 'tombstone';
+    row.result = result && copy(result);
+    row.leaseUntil = null;
+    row.expiresAt = this.now() + ttlMs;
+  }
+
+  private notApplied(id: string): SettleResult {
+    const row = this.live(id);
+    return { applied: false, record: row ? toRecord(row) : null };
+  }
+}
+
+function isLive(row: Row, now: number): row is LiveRow {
+  if (row.state === 'uncertain') return true;
+  return (row.leaseUntil ?? row.expiresAt ?? now) > now;
+}
+
+/** Another outcome under the same owner is a verdict given by `resolve`, and that one stands. */
+function isOutcomeOf(row: Row, { owner, result }: CompleteRequest): boolean {
+  if (row.owner !== owner || row.expiresAt === null) return false;
+  if (!result || !row.result) return result === row.result;
+  return Buffer.compare(result, row.result) === 0;
+}
+
+function claimed(row: Row, now: number): ClaimResult {
+  const { fence, started, takenOver } = row;
+  return { type: 'claimed', fence, attempt: started, takenOver, now };
+}
+
+function toRecord(row: LiveRow): StoredRecord {
+  return {
+    id: row.id,
+    state: row.state,
+    fingerprint: copy(row.fingerprint),
+    owner: row.owner,
+    fence: row.fence,
+    attemptsStarted: row.started,
+    attemptsFinished: row.finished,
+    scope: row.scope,
+    operation: row.operation,
+    key: row.key,
+    claimedAt: row.claimedAt,
+    leaseUntil: row.leaseUntil,
+    expiresAt: row.expiresAt,
+    result: row.result && copy(row.result),
+  };
+}
+
+/** Not `slice`: on a `Buffer` that shares the memory instead of copying it. */
+function copy(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes);
+}
+
+/** The system clock may be set back; a lease that ran out must not come to life again. */
+function steadyClock(): () => number {
+  let last = 0;
+  return () => (last = Math.max(last, Date.now()));
+}

@@ -1,0 +1,213 @@
+import type { DataSource } from 'typeorm';
+import type {
+  Claim,
+  ClaimRequest,
+  ClaimResult,
+  CompleteRequest,
+  ListFilter,
+  SettleResult,
+  StoredRecord,
+} from '../../../engine/store.js';
+import {
+  RELEASED,
+  isDeadSql,
+  isLive,
+  isLiveSql,
+  isOwnedSql,
+  selectList,
+  stateCode,
+  toRecord,
+} from '../rows.js';
+import type { Readers, Row } from '../rows.js';
+import type { DialectName, TableNames } from '../schema.js';
+
+/**
+ * The store contract for one database. What can be said in the same words everywhere is here;
+ * claiming, renewing and cleanup are where databases differ. Statements are written with `?`.
+ */
+export abstract class Dialect {
+  abstract readonly name: DialectName;
+  protected abstract readonly readers: Readers;
+  /** Compares exactly. */
+  protected readonly scopeIs: string = 'scope = ?';
+
+  constructor(
+    protected readonly dataSource: DataSource,
+    protected readonly names: TableNames,
+    /** The database's clock: a SQL expression for epoch milliseconds. */
+    protected readonly now: string,
+  ) {}
+
+  /** Runs a query and answers its rows. */
+  abstract select(sql: string, parameters?: readonly unknown[]): Promise<Row[]>;
+  /** Runs one INSERT, UPDATE or DELETE and answers how many rows it met. */
+  abstract execute(sql: string, parameters?: readonly unknown[]): Promise<number>;
+  /** Creates the table where it is missing, while others may be at it too. */
+  abstract createTable(): Promise<void>;
+  /** `undefined`: lost a race and saw nobody; look again. */
+  abstract claim(request: ClaimRequest): Promise<ClaimResult | undefined>;
+  abstract renew(claims: readonly Claim[], leaseMs: number): Promise<ReadonlySet<string>>;
+  abstract deleteExpired(limit: number): Promise<number>;
+  /** Did the database give up a statement (deadlock, serialization, busy) that may just be sent again? */
+  abstract isTransient(error: DriverError): boolean;
+  /** Does the error say that a table, sequence or column is not there? */
+  abstract isSchemaMissing(error: DriverError): boolean;
+
+  protected abstract token(hex: string): unknown;
+  protected abstract bindText(text: string | null): unknown;
+
+  async complete({ id, owner, result, ttlMs }: CompleteRequest): Promise<SettleResult> {
+    const settled = await this.settle(
+      { id, owner },
+      `state = ?, result = ?, expires_at = ${this.now} + ?, lease_until = NULL, ` +
+        `attempts_finished = attempts_finished + 1`,
+      [outcomeState(result), bytes(result), ttlMs],
+    );
+    const sentAgain = !settled.applied && isOutcomeOf(settled.record, owner, result);
+    return sentAgain ? { applied: true } : settled;
+  }
+
+  release(claim: Claim): Promise<SettleResult> {
+    return this.settle(
+      claim,
+      `lease_until = ${RELEASED}, attempts_finished = attempts_finished + 1`,
+    );
+  }
+
+  markUncertain(claim: Claim): Promise<SettleResult> {
+    return this.settle(claim, `state = 2, lease_until = NULL`);
+  }
+
+  async resolve(
+    id: string,
+    verdict: 'absent' | { readonly result: Uint8Array | null; readonly ttlMs: number },
+  ): Promise<boolean> {
+    const { table } = this.names;
+    if (verdict === 'absent') {
+      const sql = `DELETE FROM ${table} WHERE id = ? AND state = 2`;
+      return (await this.execute(sql, [this.token(id)])) > 0;
+    }
+    const sql =
+      `UPDATE ${table} SET state = ?, result = ?, expires_at = ${this.now} + ? ` +
+      `WHERE id = ? AND state = 2`;
+    const { result, ttlMs } = verdict;
+    const parameters = [outcomeState(result), bytes(result), ttlMs, this.token(id)];
+    return (await this.execute(sql, parameters)) > 0;
+  }
+
+  async find(id: string): Promise<StoredRecord | null> {
+    const sql =
+      `SELECT ${selectList(this.readers)} FROM ${this.names.table} ` +
+      `WHERE id = ? AND ${isLiveSql(this.now)}`;
+    const [row] = await this.select(sql, [this.token(id)]);
+    return row ? toRecord(row) : null;
+  }
+
+  async list({ state, scope, limit, after }: ListFilter): Promise<StoredRecord[]> {
+    const conditions = [isLiveSql(this.now)];
+    const parameters: unknown[] = [];
+    const where = (condition: string, parameter: unknown): void => {
+      conditions.push(condition);
+      parameters.push(parameter);
+    };
+    if (state !== undefined) where('state = ?', stateCode(state));
+    if (scope !== undefined) where(this.scopeIs, this.bindText(scope));
+    if (after !== undefined) where('id > ?', this.token(after));
+    const { table } = this.names;
+    const sql =
+      `SELECT ${selectList(this.readers, { withResult: false })} FROM ${table} ` +
+      `WHERE ${conditions.join(' AND ')} ORDER BY ${table}.id LIMIT ?`;
+    return (await this.select(sql, [...parameters, limit])).map(toRecord);
+  }
+
+  async forget(id: string): Promise<boolean> {
+    const { table } = this.names;
+    const live = `DELETE FROM ${table} WHERE id = ? AND state <> 0 AND ${isLiveSql(this.now)}`;
+    if ((await this.execute(live, [this.token(id)])) > 0) return true;
+    // A dead row holds a person's data as well, even though it counts as no record.
+    const dead = `DELETE FROM ${table} WHERE id = ? AND ${isDeadSql(this.now)}`;
+    await this.execute(dead, [this.token(id)]);
+    return false;
+  }
+
+  async ping(): Promise<number> {
+    const [row] = await this.select(`SELECT ${this.now} AS now`);
+    return Number(row?.now);
+  }
+
+  /** Fails when the table, the fence or a column is missing; reads nothing. */
+  async checkTable(columns: readonly string[]): Promise<void> {
+    const { table, fence } = this.names;
+    const list = columns.map((column) => `r.${column}`).join(', ');
+    await this.select(`SELECT ${list} FROM ${table} r LEFT JOIN ${fence} f ON 1 = 0 WHERE 1 = 0`);
+  }
+
+  /**
+   * One compare-and-set; only one that failed costs a second statement, to see who owns the record.
+   * Every settling changes its row, so the count is the same whether matched or changed rows count.
+   */
+  private async settle(
+    { id, owner }: Claim,
+    changes: string,
+    parameters: readonly unknown[] = [],
+  ): Promise<SettleResult> {
+    const sql = `UPDATE ${this.names.table} SET ${changes} WHERE ${isOwnedSql(this.now)}`;
+    const count = await this.execute(sql, [...parameters, this.token(id), this.token(owner)]);
+    return count > 0 ? { applied: true } : { applied: false, record: await this.find(id) };
+  }
+
+  /** What a claim means to its sender, given the row as it is after the claim. */
+  protected answer(
+    row: Row | undefined,
+    { owner }: ClaimRequest,
+    takenOver?: boolean,
+  ): ClaimResult | undefined {
+    if (!row) return undefined;
+    const record = toRecord(row);
+    const now = Number(row.now);
+    if (!isLive(record, now)) return undefined;
+    if (record.state !== 'in-progress' || record.owner !== owner) {
+      return { type: 'held', record, now };
+    }
+    const { fence, attemptsStarted, attemptsFinished } = record;
+    return {
+      type: 'claimed',
+      fence,
+      attempt: attemptsStarted,
+      // Of a claim sent again only the counts are known, and a doubt must not be hidden.
+      takenOver: takenOver ?? attemptsStarted - attemptsFinished > 1,
+      now,
+    };
+  }
+}
+
+/** What drivers say about an error: a SQLSTATE or name, and a number on MySQL and MariaDB. */
+export interface DriverError {
+  readonly code?: string;
+  readonly errno?: number;
+  readonly message: string;
+}
+
+/** NUL and lone surrogates are no text to a database; such text is for people to read, so replace them. */
+export function printable(text: string | null): string | null {
+  return text === null ? null : Buffer.from(text).toString().replaceAll('\0', '\uFFFD');
+}
+
+export function bytes(value: Uint8Array | null): Buffer | null {
+  return value && Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+}
+
+function outcomeState(result: Uint8Array | null): number {
+  return stateCode(result ? 'completed' : 'tombstone');
+}
+
+/** Another outcome under the same owner was given by `resolve`, and that one stands. */
+function isOutcomeOf(
+  record: StoredRecord | null,
+  owner: string,
+  result: Uint8Array | null,
+): boolean {
+  if (record?.owner !== owner || record.expiresAt === null) return false;
+  if (result === null || record.result === null) return result === record.result;
+  return Buffer.compare(record.result, result) === 0;
+}

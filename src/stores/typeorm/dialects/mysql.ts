@@ -1,0 +1,217 @@
+import type { DataSource, QueryRunner } from 'typeorm';
+import type { Claim, ClaimRequest, ClaimResult } from '../../../engine/store.js';
+import { createStatements } from '../ddl.js';
+import { driverError } from '../errors.js';
+import { NEXT_ATTEMPT_SQL, isDeadSql, isUnsettled, selectList, toRecord } from '../rows.js';
+import type { Readers, Row } from '../rows.js';
+import type { DialectName, TableNames } from '../schema.js';
+import { Dialect, bytes } from './dialect.js';
+import type { DriverError } from './dialect.js';
+
+/** Bound as bytes: the text then is safe and exact under any `sql_mode` and connection charset. */
+const TEXT = 'CONVERT(? USING utf8mb4)';
+
+/**
+ * MySQL: no `RETURNING` and no sequences. The winner of a claim is known by its own owner read back,
+ * never by a count of rows, which means another thing with the driver's default flags. Never
+ * `INSERT IGNORE` (it hides every error) nor `ON DUPLICATE KEY UPDATE` (it locks what it only reads).
+ */
+export class MySqlDialect extends Dialect {
+  readonly name: DialectName = 'mysql';
+  /** As bytes, because every collation, the binary one too, ignores blanks at the end. */
+  protected override readonly scopeIs = 'CAST(scope AS BINARY) = ?';
+  protected readonly readers: Readers = {
+    hex: (column) => `LOWER(HEX(${column}))`,
+    text: (column) => `CAST(${column} AS CHAR)`,
+  };
+
+  constructor(dataSource: DataSource, names: TableNames, clock?: string) {
+    // In UTC: in a session's own time zone an hour is missing, or there twice, at a clock change.
+    const now = `(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)`;
+    super(dataSource, names, clock ?? now);
+  }
+
+  async select(sql: string, parameters: readonly unknown[] = []): Promise<Row[]> {
+    return this.dataSource.query<Row[]>(sql, [...parameters]);
+  }
+
+  async execute(sql: string, parameters: readonly unknown[] = []): Promise<number> {
+    const { affectedRows } = await this.dataSource.query<Affected>(sql, [...parameters]);
+    return affectedRows;
+  }
+
+  async createTable(): Promise<void> {
+    for (const statement of createStatements(this.name, this.names)) {
+      await this.dataSource.query(statement);
+    }
+  }
+
+  /** A statement outside a transaction has a snapshot of its own, at every isolation level. */
+  async claim(request: ClaimRequest): Promise<ClaimResult | undefined> {
+    const read = `SELECT ${this.now} AS now, ${this.columns()} FROM ${this.names.table} WHERE id = ?`;
+    const id = this.token(request.id);
+    const [seen] = await this.select(read, [id]);
+    const held = this.answer(seen, request);
+    if (held) return held;
+    // The number drawn last belongs to the connection, so keep it until it is written.
+    const runner = this.dataSource.createQueryRunner('master');
+    try {
+      await runner.query(`INSERT INTO ${this.names.fence} () VALUES ()`);
+      if (seen) await this.takeOver(runner, request, seen);
+      else await this.insert(runner, request);
+      const [row] = (await runner.query(read, [id])) as Row[];
+      return this.answer(row, request, seen !== undefined && isUnsettled(toRecord(seen)));
+    } finally {
+      await runner.release();
+    }
+  }
+
+  private async insert(runner: QueryRunner, request: ClaimRequest): Promise<void> {
+    try {
+      await runner.query(this.insertSql('LAST_INSERT_ID()'), this.insertParameters(request));
+    } catch (error) {
+      if (driverError(error).errno !== DUPLICATE) throw error;
+    }
+  }
+
+  private async takeOver(runner: QueryRunner, request: ClaimRequest, dead: Row): Promise<void> {
+    const seenOwner = this.token(dead.owner as string);
+    await runner.query(this.takeOverSql('LAST_INSERT_ID()', '?'), [
+      ...this.takeOverParameters(request),
+      seenOwner,
+    ]);
+  }
+
+  protected columns(): string {
+    return selectList(this.readers);
+  }
+
+  protected insertSql(nextFence: string): string {
+    return `
+      INSERT INTO ${this.names.table} (id, owner, fingerprint, scope, operation, idempotency_key,
+        fence, state, attempts_started, attempts_finished, claimed_at, lease_until, sweep_at)
+      VALUES (?, ?, ?, ${TEXT}, ${TEXT}, ${TEXT},
+        ${nextFence}, 0, 1, 0, ${this.now}, ${this.now} + ?, ${this.now} + ?)`;
+  }
+
+  protected insertParameters(request: ClaimRequest): unknown[] {
+    return [this.token(request.id), ...this.claimParameters(request)];
+  }
+
+  /** Assignments run from left to right, so the counts come before the state they look at. */
+  protected takeOverSql(nextFence: string, seenOwner: string): string {
+    return `
+      UPDATE ${this.names.table} SET ${NEXT_ATTEMPT_SQL}, owner = ?, fingerprint = ?,
+        scope = ${TEXT}, operation = ${TEXT}, idempotency_key = ${TEXT},
+        fence = ${nextFence}, claimed_at = ${this.now}, result = NULL,
+        lease_until = ${this.now} + ?, sweep_at = ${this.now} + ?,
+        state = 0, expires_at = NULL
+      WHERE id = ? AND owner = ${seenOwner} AND ${isDeadSql(this.now)}`;
+  }
+
+  protected takeOverParameters(request: ClaimRequest): unknown[] {
+    return [...this.claimParameters(request), this.token(request.id)];
+  }
+
+  private claimParameters(request: ClaimRequest): unknown[] {
+    const { owner, fingerprint, scope, operation, key, leaseMs, ttlMs } = request;
+    const texts = [scope, operation, key].map((text) => this.bindText(text));
+    return [this.token(owner), bytes(fingerprint), ...texts, leaseMs, ttlMs];
+  }
+
+  /** Which ones were renewed is read back, because a count of rows does not say. */
+  async renew(claims: readonly Claim[], leaseMs: number): Promise<ReadonlySet<string>> {
+    const { table } = this.names;
+    const list = (item: string): string => claims.map(() => item).join(', ');
+    // Pairs alone are not looked up in the index, and would lock the whole table.
+    const mine =
+      `id IN (${list('?')}) AND (id, owner) IN (${list('(?, ?)')}) ` +
+      `AND state = 0 AND lease_until > ${this.now}`;
+    const parameters = [
+      ...claims.map(({ id }) => this.token(id)),
+      ...claims.flatMap(({ id, owner }) => [this.token(id), this.token(owner)]),
+    ];
+    const update = `UPDATE ${table} SET lease_until = ${this.now} + ? WHERE ${mine}`;
+    await this.execute(update, [leaseMs, ...parameters]);
+    const read = `SELECT ${this.readers.hex('owner')} AS owner FROM ${table} WHERE ${mine}`;
+    const rows = await this.select(read, parameters);
+    return new Set(rows.map((row) => row.owner as string));
+  }
+
+  /**
+   * One instance at a time. The rows are looked for without locks and deleted by their ids: a
+   * `DELETE` that searches locks the gaps it walks through, and new claims would wait for it.
+   */
+  async deleteExpired(limit: number): Promise<number> {
+    const runner = this.dataSource.createQueryRunner('master');
+    const query = async <T>(sql: string, parameters: unknown[]): Promise<T> =>
+      (await runner.query(sql, parameters)) as T;
+    // Names of locks are global to the server and at most 64 characters long.
+    const lock = `CONCAT('idempotency ', SHA1(CONCAT_WS('.', DATABASE(), ${TEXT})))`;
+    const name = Buffer.from(this.names.table);
+    try {
+      const [turn] = await query<Row[]>(`SELECT GET_LOCK(${lock}, 0) AS ours`, [name]);
+      if (Number(turn?.ours) !== 1) return 0;
+      try {
+        return await this.deleteBatch(query, limit);
+      } finally {
+        await runner.query(`SELECT RELEASE_LOCK(${lock})`, [name]);
+      }
+    } finally {
+      await runner.release();
+    }
+  }
+
+  private async deleteBatch(query: Query, limit: number): Promise<number> {
+    const { table } = this.names;
+    const dead = isDeadSql(this.now);
+    const rows = await query<Row[]>(
+      `SELECT id FROM ${table} WHERE sweep_at <= ${this.now} AND ${dead} ORDER BY sweep_at LIMIT ?`,
+      [limit],
+    );
+    await this.trimFence(query);
+    if (rows.length === 0) return 0;
+    const ids = rows.map((row) => row.id);
+    const list = ids.map(() => '?').join(', ');
+    const sql = `DELETE FROM ${table} WHERE id IN (${list}) AND sweep_at <= ${this.now} AND ${dead}`;
+    return (await query<Affected>(sql, ids)).affectedRows;
+  }
+
+  /** Every claim leaves a row in the fence. The newest stays: older servers forget the counter. */
+  protected async trimFence(query: Query): Promise<void> {
+    const { fence } = this.names;
+    const [row] = await query<Row[]>(`SELECT CAST(MAX(id) AS CHAR) AS newest FROM ${fence}`, []);
+    const sql = `DELETE FROM ${fence} WHERE id < ? ORDER BY id LIMIT 100000`;
+    if (row?.newest) await query(sql, [row.newest]);
+  }
+
+  isTransient({ errno }: DriverError): boolean {
+    return errno === LOCK_WAIT_TIMEOUT || errno === DEADLOCK || errno === RECORD_CHANGED;
+  }
+
+  isSchemaMissing({ errno }: DriverError): boolean {
+    return errno === NO_SUCH_TABLE || errno === UNKNOWN_COLUMN || errno === UNKNOWN_DATABASE;
+  }
+
+  protected token(hex: string): Buffer {
+    return Buffer.from(hex, 'hex');
+  }
+
+  protected bindText(text: string | null): Buffer | null {
+    return text === null ? null : Buffer.from(text);
+  }
+}
+
+type Query = <T>(sql: string, parameters: unknown[]) => Promise<T>;
+
+interface Affected {
+  readonly affectedRows: number;
+}
+
+const RECORD_CHANGED = 1020;
+const UNKNOWN_DATABASE = 1049;
+const UNKNOWN_COLUMN = 1054;
+const DUPLICATE = 1062;
+const NO_SUCH_TABLE = 1146;
+const LOCK_WAIT_TIMEOUT = 1205;
+const DEADLOCK = 1213;

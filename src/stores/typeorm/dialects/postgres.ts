@@ -1,0 +1,165 @@
+import type { DataSource } from 'typeorm';
+import type { Claim, ClaimRequest, ClaimResult } from '../../../engine/store.js';
+import { createStatements } from '../ddl.js';
+import { NEXT_ATTEMPT_SQL, isDeadSql, isUnsettled, selectList, toRecord } from '../rows.js';
+import type { Readers, Row } from '../rows.js';
+import type { TableNames } from '../schema.js';
+import { Dialect, bytes, printable } from './dialect.js';
+import type { DriverError } from './dialect.js';
+
+export class PostgresDialect extends Dialect {
+  readonly name = 'postgres';
+  protected readonly readers: Readers = {
+    hex: (column) => `replace(${column}::text, '-', '')`,
+    text: (column) => `${column}::text`,
+  };
+
+  constructor(dataSource: DataSource, names: TableNames, clock?: string) {
+    // Not `now()`: that is the start of the transaction.
+    super(dataSource, names, clock ?? '(extract(epoch from clock_timestamp()) * 1000)::bigint');
+  }
+
+  async select(sql: string, parameters: readonly unknown[] = []): Promise<Row[]> {
+    return this.dataSource.query<Row[]>(numbered(sql), [...parameters]);
+  }
+
+  async execute(sql: string, parameters: readonly unknown[] = []): Promise<number> {
+    const [, count] = await this.dataSource.query<[Row[], number]>(numbered(sql), [...parameters]);
+    return count;
+  }
+
+  async createTable(): Promise<void> {
+    // One message is one transaction. IF NOT EXISTS alone fails when two instances start at once.
+    const statements = [
+      `SELECT pg_advisory_xact_lock(${this.lockKey()})`,
+      ...createStatements('postgres', this.names),
+    ];
+    await this.dataSource.query(statements.join('; '));
+  }
+
+  /**
+   * One statement that inserts the row or reads it. It never begins with `ON CONFLICT DO UPDATE`,
+   * which locks the row and writes even when nothing changes; and a row that is already there is
+   * only read, so that a replay takes no lock, draws no number and writes no log.
+   */
+  async claim(request: ClaimRequest): Promise<ClaimResult | undefined> {
+    const { table, fence } = this.names;
+    const sql = `
+      WITH clock AS MATERIALIZED (SELECT ${this.now} AS now),
+      inserted AS (
+        INSERT INTO ${table} (id, owner, fingerprint, scope, operation, idempotency_key, fence,
+          state, attempts_started, attempts_finished, claimed_at, lease_until, sweep_at)
+        SELECT $1::uuid, $2::uuid, $3::bytea, $4::text, $5::text, $6::text,
+          nextval(${literal(fence)}), 0, 1, 0, now, now + $7::bigint, now + $8::bigint
+        FROM clock WHERE NOT EXISTS (SELECT 1 FROM ${table} WHERE id = $1::uuid)
+        ON CONFLICT (id) DO NOTHING
+        RETURNING *
+      )
+      SELECT true AS inserted, clock.now, ${selectList(this.readers, { prefix: 'r.' })}
+      FROM inserted r, clock
+      UNION ALL
+      SELECT false, clock.now, ${selectList(this.readers, { prefix: 'r.' })}
+      FROM ${table} r, clock WHERE r.id = $1::uuid`;
+    const [row] = await this.dataSource.query<Row[]>(sql, this.claimParameters(request));
+    // No row: somebody inserted it after this statement's snapshot was taken.
+    if (!row) return undefined;
+    const answer = this.answer(row, request, row.inserted === true ? false : undefined);
+    return answer ?? this.takeOver(request, row);
+  }
+
+  private async takeOver(request: ClaimRequest, dead: Row): Promise<ClaimResult | undefined> {
+    const { table, fence } = this.names;
+    // The update is wrapped because TypeORM answers a bare one with more than its rows.
+    const sql = `
+      WITH clock AS MATERIALIZED (SELECT ${this.now} AS now),
+      updated AS (
+        UPDATE ${table} SET owner = $2::uuid, fingerprint = $3::bytea, scope = $4::text,
+          operation = $5::text, idempotency_key = $6::text, fence = nextval(${literal(fence)}),
+          state = 0, ${NEXT_ATTEMPT_SQL}, claimed_at = now, lease_until = now + $7::bigint,
+          sweep_at = now + $8::bigint, expires_at = NULL, result = NULL
+        FROM clock WHERE id = $1::uuid AND owner = $9::uuid AND ${isDeadSql('now')}
+        RETURNING ${table}.*
+      )
+      SELECT clock.now, ${selectList(this.readers, { prefix: 'r.' })} FROM updated r, clock`;
+    const parameters = [...this.claimParameters(request), dead.owner];
+    const [row] = await this.dataSource.query<Row[]>(sql, parameters);
+    return this.answer(row, request, isUnsettled(toRecord(dead)));
+  }
+
+  private claimParameters(request: ClaimRequest): unknown[] {
+    const { id, owner, fingerprint, scope, operation, key, leaseMs, ttlMs } = request;
+    const texts = [scope, operation, key].map(printable);
+    return [id, owner, bytes(fingerprint), ...texts, leaseMs, ttlMs];
+  }
+
+  async renew(claims: readonly Claim[], leaseMs: number): Promise<ReadonlySet<string>> {
+    const sql = `
+      WITH renewed AS (
+        UPDATE ${this.names.table} r SET lease_until = ${this.now} + $3::bigint
+        FROM unnest($1::uuid[], $2::uuid[]) AS mine (id, owner)
+        WHERE r.id = mine.id AND r.owner = mine.owner AND r.state = 0
+          AND r.lease_until > ${this.now}
+        RETURNING r.owner
+      )
+      SELECT ${this.readers.hex('owner')} AS owner FROM renewed`;
+    const ids = claims.map(({ id }) => id);
+    const owners = claims.map(({ owner }) => owner);
+    const rows = await this.dataSource.query<Row[]>(sql, [ids, owners, leaseMs]);
+    return new Set(rows.map((row) => row.owner as string));
+  }
+
+  /** One instance at a time, and past every row that somebody else holds: nobody waits for cleanup. */
+  async deleteExpired(limit: number): Promise<number> {
+    const { table } = this.names;
+    const sql = `
+      WITH clock AS MATERIALIZED (SELECT ${this.now} AS now),
+      turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(${this.lockKey()}) AS ours),
+      deleted AS (
+        DELETE FROM ${table} WHERE ctid = ANY (ARRAY (
+          SELECT r.ctid FROM turn, clock, ${table} r
+          WHERE turn.ours AND r.sweep_at <= now AND ${isDeadSql('now')}
+          ORDER BY r.sweep_at LIMIT $1 FOR UPDATE OF r SKIP LOCKED
+        ))
+        RETURNING 1
+      )
+      SELECT count(*)::int AS count FROM deleted`;
+    const [row] = await this.dataSource.query<Row[]>(sql, [limit]);
+    return Number(row?.count);
+  }
+
+  isTransient({ code }: DriverError): boolean {
+    return code === SERIALIZATION_FAILURE || code === DEADLOCK;
+  }
+
+  isSchemaMissing({ code }: DriverError): boolean {
+    return code === UNDEFINED_TABLE || code === UNDEFINED_COLUMN || code === INVALID_SCHEMA;
+  }
+
+  protected token(hex: string): string {
+    return hex;
+  }
+
+  protected bindText(text: string | null): string | null {
+    return printable(text);
+  }
+
+  private lockKey(): string {
+    return `hashtextextended(${literal(`idempotency ${this.names.table}`)}, 0)`;
+  }
+}
+
+const SERIALIZATION_FAILURE = '40001';
+const DEADLOCK = '40P01';
+const UNDEFINED_TABLE = '42P01';
+const UNDEFINED_COLUMN = '42703';
+const INVALID_SCHEMA = '3F000';
+
+function literal(text: string): string {
+  // The E form means the same whatever `standard_conforming_strings` says.
+  return `E'${text.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
+}
+
+function numbered(sql: string): string {
+  let position = 0;
+  return sql.replaceAll('?', () => `$${++position}`);
+}

@@ -1,0 +1,186 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DataSource } from 'typeorm';
+import type { Claim, ClaimRequest, ClaimResult } from '../../../engine/store.js';
+import { createStatements } from '../ddl.js';
+import {
+  NEXT_ATTEMPT_SQL,
+  isDeadSql,
+  isOwnedSql,
+  isUnsettled,
+  selectList,
+  toRecord,
+} from '../rows.js';
+import type { Readers, Row } from '../rows.js';
+import type { TableNames } from '../schema.js';
+import { Dialect, bytes, printable } from './dialect.js';
+import type { DriverError } from './dialect.js';
+
+/** What is used of a better-sqlite3 database. */
+interface Handle {
+  readonly inTransaction: boolean;
+  prepare(sql: string): Statement;
+  pragma(sql: string, options?: { simple: true }): unknown;
+  transaction<T>(body: () => T): { immediate(): T };
+}
+
+interface Statement {
+  all(...parameters: unknown[]): Row[];
+  run(...parameters: unknown[]): { readonly changes: number };
+}
+
+/** An application transaction that stays open longer than this fails the statement behind it. */
+const LONGEST_WAIT_MS = 30_000;
+
+/**
+ * SQLite: a DataSource has one connection for everybody. Statements that went through it while the
+ * application has a transaction open would be part of that transaction, and its rollback would take
+ * an acknowledged claim away. So they wait until it is closed, and then run to their end within one
+ * turn of the event loop, in which nobody can open another.
+ */
+export class SqliteDialect extends Dialect {
+  readonly name = 'sqlite';
+  protected readonly readers: Readers = {
+    hex: (column) => `lower(hex(${column}))`,
+    text: (column) => `CAST(${column} AS TEXT)`,
+  };
+  private readonly statements = new WeakMap<Handle, Map<string, Statement>>();
+
+  constructor(dataSource: DataSource, names: TableNames, clock?: string) {
+    super(dataSource, names, clock ?? `CAST(ROUND(unixepoch('subsec') * 1000) AS INTEGER)`);
+  }
+
+  select(sql: string, parameters: readonly unknown[] = []): Promise<Row[]> {
+    return this.alone((db) => this.prepare(db, sql).all(...parameters));
+  }
+
+  execute(sql: string, parameters: readonly unknown[] = []): Promise<number> {
+    return this.alone((db) => this.prepare(db, sql).run(...parameters).changes);
+  }
+
+  createTable(): Promise<void> {
+    return this.alone((db) => {
+      const create = (): void => {
+        for (const sql of createStatements('sqlite', this.names)) db.prepare(sql).run();
+      };
+      db.transaction(create).immediate();
+    });
+  }
+
+  claim(request: ClaimRequest): Promise<ClaimResult | undefined> {
+    return this.alone((db) => {
+      // A look first: a replay then never waits for the one writer that SQLite allows.
+      const held = this.answer(this.read(db, request.id), request);
+      return held ?? db.transaction(() => this.write(db, request)).immediate();
+    });
+  }
+
+  private write(db: Handle, request: ClaimRequest): ClaimResult | undefined {
+    const { table, fence } = this.names;
+    const seen = this.read(db, request.id);
+    const held = this.answer(seen, request);
+    if (held) return held;
+    this.prepare(db, `UPDATE ${fence} SET value = value + 1`).run();
+    const sql = `
+      INSERT INTO ${table} (id, owner, fingerprint, scope, operation, idempotency_key, fence,
+        state, attempts_started, attempts_finished, claimed_at, lease_until, sweep_at)
+      SELECT ?, ?, ?, ?, ?, ?, value, 0, 1, 0, ${this.now}, ${this.now} + ?, ${this.now} + ?
+      FROM ${fence} WHERE true
+      ON CONFLICT (id) DO UPDATE SET ${NEXT_ATTEMPT_SQL}, owner = excluded.owner,
+        fingerprint = excluded.fingerprint, scope = excluded.scope,
+        operation = excluded.operation, idempotency_key = excluded.idempotency_key,
+        fence = excluded.fence, state = 0, claimed_at = excluded.claimed_at,
+        lease_until = excluded.lease_until, sweep_at = excluded.sweep_at,
+        expires_at = NULL, result = NULL`;
+    const { id, owner, fingerprint, scope, operation, key, leaseMs, ttlMs } = request;
+    const texts = [scope, operation, key].map(printable);
+    const values = [this.token(id), this.token(owner), bytes(fingerprint), ...texts];
+    this.prepare(db, sql).run(...values, leaseMs, ttlMs);
+    const takenOver = seen !== undefined && isUnsettled(toRecord(seen));
+    return this.answer(this.read(db, id), request, takenOver);
+  }
+
+  private read(db: Handle, id: string): Row | undefined {
+    const sql = `SELECT ${this.now} AS now, ${selectList(this.readers)} FROM ${this.names.table} WHERE id = ?`;
+    return this.prepare(db, sql).all(this.token(id))[0];
+  }
+
+  renew(claims: readonly Claim[], leaseMs: number): Promise<ReadonlySet<string>> {
+    const sql =
+      `UPDATE ${this.names.table} SET lease_until = ${this.now} + ? ` +
+      `WHERE ${isOwnedSql(this.now)}`;
+    return this.alone((db) => {
+      const update = this.prepare(db, sql);
+      const isRenewed = ({ id, owner }: Claim): boolean =>
+        update.run(leaseMs, this.token(id), this.token(owner)).changes > 0;
+      const renewed = db.transaction(() => claims.filter(isRenewed)).immediate();
+      return new Set(renewed.map(({ owner }) => owner));
+    });
+  }
+
+  deleteExpired(limit: number): Promise<number> {
+    const { table } = this.names;
+    return this.execute(
+      `DELETE FROM ${table} WHERE id IN (SELECT id FROM ${table} ` +
+        `WHERE sweep_at <= ${this.now} AND ${isDeadSql(this.now)} ORDER BY sweep_at LIMIT ?)`,
+      [limit],
+    );
+  }
+
+  isTransient({ code }: DriverError): boolean {
+    return code !== undefined && /^SQLITE_(BUSY|LOCKED)/.test(code);
+  }
+
+  isSchemaMissing({ message }: DriverError): boolean {
+    return /no such (table|column)/.test(message);
+  }
+
+  protected token(hex: string): Buffer {
+    return Buffer.from(hex, 'hex');
+  }
+
+  protected bindText(text: string | null): string | null {
+    return printable(text);
+  }
+
+  private async alone<T>(work: (db: Handle) => T): Promise<T> {
+    const started = performance.now();
+    for (let pause = 0; this.handle().inTransaction; pause = Math.min(pause + 1, 25)) {
+      if (performance.now() - started > LONGEST_WAIT_MS) {
+        throw new Error(`a transaction of the application has been open for ${LONGEST_WAIT_MS} ms`);
+      }
+      await sleep(pause);
+    }
+    return withoutBlocking(this.handle(), work);
+  }
+
+  private handle(): Handle {
+    const { databaseConnection } = this.dataSource.driver as unknown as {
+      readonly databaseConnection?: Handle;
+    };
+    if (!databaseConnection) throw new Error('the DataSource is not initialized');
+    return databaseConnection;
+  }
+
+  private prepare(db: Handle, sql: string): Statement {
+    let cache = this.statements.get(db);
+    if (!cache) this.statements.set(db, (cache = new Map<string, Statement>()));
+    let statement = cache.get(sql);
+    if (!statement) cache.set(sql, (statement = db.prepare(sql)));
+    return statement;
+  }
+}
+
+/**
+ * While another process writes, better-sqlite3 would sleep for up to 5 seconds with the whole event
+ * loop. Here it fails at once instead, and the caller tries again. The setting is the application's:
+ * it is put back before anybody else can see it.
+ */
+function withoutBlocking<T>(db: Handle, work: (db: Handle) => T): T {
+  const timeout = Number(db.pragma('busy_timeout', { simple: true }));
+  db.pragma('busy_timeout = 0');
+  try {
+    return work(db);
+  } finally {
+    db.pragma(`busy_timeout = ${timeout}`);
+  }
+}

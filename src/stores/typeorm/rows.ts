@@ -1,0 +1,112 @@
+import type { RecordState, StoredRecord } from '../../engine/store.js';
+
+const STATES: readonly RecordState[] = ['in-progress', 'completed', 'uncertain', 'tombstone'];
+
+export function stateCode(state: RecordState): number {
+  return STATES.indexOf(state);
+}
+
+export function stateName(code: unknown): RecordState {
+  const state = STATES[Number(code)];
+  if (!state) throw new Error(`unknown record state ${String(code)}`);
+  return state;
+}
+
+/**
+ * The lease of a released row: over, and told apart from one that ran out, because a released
+ * attempt is settled.
+ */
+export const RELEASED = 0;
+
+/** Is the row dead, given a SQL expression for now? Alias-free: column names are unambiguous. */
+export function isDeadSql(now: string): string {
+  return `((state = 0 AND lease_until <= ${now}) OR (state IN (1, 3) AND expires_at <= ${now}))`;
+}
+
+export function isLiveSql(now: string): string {
+  return (
+    `((state = 0 AND lease_until > ${now}) OR (state IN (1, 3) AND expires_at > ${now})` +
+    ` OR state = 2)`
+  );
+}
+
+/** In progress, owned and live: the guard of every write after the claim. Parameters: id, owner. */
+export function isOwnedSql(now: string): string {
+  return `id = ? AND owner = ? AND state = 0 AND lease_until > ${now}`;
+}
+
+/** Taking over a dead row: attempts go on counting unless it held an outcome. */
+export const NEXT_ATTEMPT_SQL =
+  `attempts_started = CASE WHEN state = 0 THEN attempts_started + 1 ELSE 1 END, ` +
+  `attempts_finished = CASE WHEN state = 0 THEN attempts_finished ELSE 0 END`;
+
+/** How one database turns its 16-byte columns and its 64-bit fence into text. */
+export interface Readers {
+  hex(column: string): string;
+  text(column: string): string;
+}
+
+/** A select list that {@link toRecord} can read on every database. */
+export function selectList(
+  { hex, text }: Readers,
+  { withResult = true, prefix = '' }: { withResult?: boolean; prefix?: string } = {},
+): string {
+  const column = (name: string): string => prefix + name;
+  return [
+    `${hex(column('id'))} AS id`,
+    column('scope'),
+    column('operation'),
+    column('idempotency_key'),
+    column('fingerprint'),
+    column('state'),
+    `${hex(column('owner'))} AS owner`,
+    // Never through a JavaScript number: those are exact only up to 2^53.
+    `${text(column('fence'))} AS fence`,
+    column('attempts_started'),
+    column('attempts_finished'),
+    column('claimed_at'),
+    column('lease_until'),
+    column('expires_at'),
+    withResult ? column('result') : 'NULL AS result',
+  ].join(', ');
+}
+
+/** A row as drivers give it: 64-bit integers may be a number, a bigint or text. */
+export type Row = Readonly<Record<string, unknown>>;
+
+export function toRecord(row: Row): StoredRecord {
+  return {
+    id: row.id as string,
+    state: stateName(row.state),
+    fingerprint: toBytes(row.fingerprint)!,
+    owner: row.owner as string,
+    fence: BigInt(row.fence as string),
+    attemptsStarted: Number(row.attempts_started),
+    attemptsFinished: Number(row.attempts_finished),
+    scope: row.scope as string | null,
+    operation: row.operation as string | null,
+    key: row.idempotency_key as string | null,
+    claimedAt: Number(row.claimed_at),
+    leaseUntil: toTime(row.lease_until),
+    expiresAt: toTime(row.expires_at),
+    result: toBytes(row.result),
+  };
+}
+
+export function isLive(record: StoredRecord, now: number): boolean {
+  return record.state === 'uncertain' || (record.leaseUntil ?? record.expiresAt ?? 0) > now;
+}
+
+/** Dead without anybody having said how it ended. */
+export function isUnsettled(record: StoredRecord): boolean {
+  return record.state === 'in-progress' && record.leaseUntil !== RELEASED;
+}
+
+/** A copy: the driver's buffer may be a slice of a much larger one that it would keep alive. */
+function toBytes(value: unknown): Uint8Array | null {
+  return value === null ? null : new Uint8Array(value as Uint8Array);
+}
+
+function toTime(value: unknown): number | null {
+  return value === null ? null : Number(value);
+}

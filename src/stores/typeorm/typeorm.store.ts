@@ -1,0 +1,155 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DataSource } from 'typeorm';
+import { IdempotencyError } from '../../engine/errors.js';
+import type {
+  Claim,
+  ClaimRequest,
+  ClaimResult,
+  CompleteRequest,
+  IdempotencyStore,
+  ListFilter,
+  SettleResult,
+  StoredRecord,
+} from '../../engine/store.js';
+import type { Dialect } from './dialects/dialect.js';
+import { createDialect } from './dialects/create-dialect.js';
+import type { DialectOptions } from './dialects/create-dialect.js';
+import { driverError, safeCause, unavailable } from './errors.js';
+import { COLUMNS, misconfigured } from './schema.js';
+import type { TableOptions } from './schema.js';
+
+/** Statements that deadlocked, or claims that lost a race, are sent again for this long. */
+const RETRY_MS = 3_000;
+
+class LostRace extends Error {}
+
+/**
+ * Keeps records in the application's own database: PostgreSQL, MySQL, MariaDB or SQLite
+ * (`better-sqlite3`). Every statement goes to the primary, on a connection of its own and outside
+ * the application's transactions.
+ *
+ * Every method throws an {@link IdempotencyError}: `IDEMPOTENCY_STORE_UNAVAILABLE` when the database
+ * does not answer, `IDEMPOTENCY_MISCONFIGURED` when it can not work as it is set up.
+ */
+export class TypeOrmStore implements IdempotencyStore {
+  private dialect: Dialect | undefined;
+  private readonly dataSource: DataSource | (() => DataSource);
+  private readonly options: DialectOptions;
+
+  /** @param dataSource the DataSource, or a function that is called for it in `init()`. */
+  constructor(dataSource: DataSource | (() => DataSource), options?: TableOptions);
+  /** @internal */
+  constructor(dataSource: DataSource | (() => DataSource), options?: DialectOptions);
+  constructor(dataSource: DataSource | (() => DataSource), options: DialectOptions = {}) {
+    this.dataSource = dataSource;
+    this.options = options;
+  }
+
+  /** `postgres`, `mariadb`, `mysql` or `sqlite`; `typeorm` before `init()`. */
+  get name(): string {
+    return this.dialect?.name ?? 'typeorm';
+  }
+
+  /**
+   * Creates the table when the DataSource has `synchronize: true`; otherwise only checks that it is
+   * there with all its columns.
+   */
+  async init(): Promise<void> {
+    const dataSource = typeof this.dataSource === 'function' ? this.dataSource() : this.dataSource;
+    try {
+      this.dialect = await createDialect(dataSource, this.options);
+    } catch (error) {
+      throw error instanceof IdempotencyError ? error : unavailable(dataSource.options.type, error);
+    }
+    if (dataSource.options.synchronize === true) await this.run((db) => db.createTable());
+    await this.run((db) => this.checkTable(db));
+  }
+
+  claim(request: ClaimRequest): Promise<ClaimResult> {
+    return this.run(async (db) => {
+      const answer = await db.claim(request);
+      // Somebody else was there and is not to be seen: look again, and never take it for a free key.
+      if (!answer) throw new LostRace();
+      return answer;
+    });
+  }
+
+  async renew(claims: readonly Claim[], leaseMs: number): Promise<ReadonlySet<string>> {
+    if (claims.length === 0) return new Set();
+    // In one order everywhere, so that two calls do not lock each other out.
+    const sorted = [...claims].sort((a, b) => (a.id < b.id ? -1 : 1));
+    return this.run((db) => db.renew(sorted, leaseMs));
+  }
+
+  complete(request: CompleteRequest): Promise<SettleResult> {
+    return this.run((db) => db.complete(request));
+  }
+
+  release(claim: Claim): Promise<SettleResult> {
+    return this.run((db) => db.release(claim));
+  }
+
+  markUncertain(claim: Claim): Promise<SettleResult> {
+    return this.run((db) => db.markUncertain(claim));
+  }
+
+  resolve(
+    id: string,
+    verdict: 'absent' | { readonly result: Uint8Array | null; readonly ttlMs: number },
+  ): Promise<boolean> {
+    return this.run((db) => db.resolve(id, verdict));
+  }
+
+  find(id: string): Promise<StoredRecord | null> {
+    return this.run((db) => db.find(id));
+  }
+
+  list(filter: ListFilter): Promise<readonly StoredRecord[]> {
+    return this.run((db) => db.list(filter));
+  }
+
+  forget(id: string): Promise<boolean> {
+    return this.run((db) => db.forget(id));
+  }
+
+  deleteExpired(limit: number): Promise<number> {
+    return this.run((db) => db.deleteExpired(limit));
+  }
+
+  ping(): Promise<number> {
+    return this.run((db) => db.ping());
+  }
+
+  private async run<T>(operation: (dialect: Dialect) => Promise<T>): Promise<T> {
+    const { dialect } = this;
+    if (!dialect) throw misconfigured('Call init() of the idempotency store before its first use.');
+    const started = performance.now();
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await operation(dialect);
+      } catch (error) {
+        if (error instanceof IdempotencyError) throw error;
+        const passing = error instanceof LostRace || dialect.isTransient(driverError(error));
+        if (!passing || performance.now() - started > RETRY_MS) {
+          throw unavailable(dialect.name, error);
+        }
+      }
+      await sleep(Math.random() * Math.min(2 * attempt, 30));
+    }
+  }
+
+  private async checkTable(dialect: Dialect): Promise<void> {
+    try {
+      await dialect.checkTable(COLUMNS.map(({ name }) => name));
+    } catch (error) {
+      if (!dialect.isSchemaMissing(driverError(error))) throw error;
+      const { table = 'idempotency_record' } = this.options;
+      throw misconfigured(
+        `The table "${table}" of the idempotency store is missing or older than this version. Add ` +
+          `...idempotencyMigrations() of nestjs-idempotency/typeorm to the \`migrations\` of the ` +
+          `DataSource and run them, or set \`synchronize: true\` in development.`,
+        safeCause(error),
+      );
+    }
+  }
+}

@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict';
+import type { ListFilter } from '../../engine/store.js';
+import { bytes, plain, randomId, times } from './bench.js';
+import type { Bench, ContractCase } from './bench.js';
+
+export function lookupCases(test: ContractCase): void {
+  test('the store has a name', async ({ store }) => {
+    assert.ok(store.name.length > 0);
+  });
+
+  test('ping answers a clock that does not run backwards, in whole milliseconds', async (bench) => {
+    let last = 0;
+    for (const _ of times(20, String)) {
+      const now = await bench.store.ping();
+      assert.ok(Number.isInteger(now) && now >= last, `${now} after ${last}`);
+      last = now;
+    }
+    await bench.wait(bench.brief);
+    assert.ok((await bench.store.ping()) >= last + bench.brief);
+  });
+
+  test('find answers null where there is no live record', async (bench) => {
+    const expired = await bench.completed(bytes('x'), bench.brief);
+    const { id } = await bench.abandoned();
+    const released = await bench.released();
+    for (const dead of [id, expired.id, released.id, randomId()]) await bench.dead(dead);
+  });
+
+  test('finding a record does not prolong it', async (bench) => {
+    const { id } = await bench.completed();
+    const before = await bench.live(id);
+    await bench.wait(bench.brief);
+    assert.deepEqual(await bench.live(id), before);
+  });
+
+  test('list answers live records in the order of their ids', async (bench) => {
+    const claims = await Promise.all(times(20, () => bench.claim()));
+    const ids = claims.map(({ id }) => id).sort();
+    assert.deepEqual(await listed(bench, { limit: 1_000 }), ids);
+  });
+
+  test('list leaves out dead records', async (bench) => {
+    await bench.completed(bytes('x'), bench.brief);
+    await bench.completed(null, bench.brief);
+    await bench.released();
+    await bench.abandoned();
+    const { id } = await bench.claim();
+    assert.deepEqual(await listed(bench, { limit: 1_000 }), [id]);
+    assert.deepEqual(await listed(bench, { limit: 1_000, state: 'completed' }), []);
+    assert.deepEqual(await listed(bench, { limit: 1_000, state: 'in-progress' }), [id]);
+  });
+
+  test('a listed record is the found one without its result', async (bench) => {
+    const { id } = await bench.completed(bytes('secret'));
+    const [record] = await bench.store.list({ limit: 1 });
+    assert.deepEqual(record && plain(record), { ...(await bench.live(id)), result: null });
+  });
+
+  test('list filters by state', async (bench) => {
+    const claims = {
+      'in-progress': await bench.claim(),
+      completed: await bench.completed(),
+      uncertain: await bench.uncertain(),
+      tombstone: await bench.completed(null),
+    };
+    for (const state of Object.keys(claims) as (keyof typeof claims)[]) {
+      assert.deepEqual(await listed(bench, { limit: 10, state }), [claims[state].id]);
+    }
+    assert.equal((await listed(bench, { limit: 10 })).length, 4);
+  });
+
+  test('list filters by scope, exactly', async (bench) => {
+    const scopes = ['tenant', 'Tenant', 'ténant', 'tenant ', ' tenant', 'tenant%', '', null];
+    const claims = await Promise.all(scopes.map((scope) => bench.claim({ scope })));
+    for (const { id, request } of claims) {
+      if (request.scope === null) continue;
+      assert.deepEqual(await listed(bench, { limit: 10, scope: request.scope }), [id]);
+    }
+    assert.deepEqual(await listed(bench, { limit: 10, scope: '%' }), []);
+    assert.deepEqual(await listed(bench, { limit: 10, scope: "x' OR 'a' = 'a" }), []);
+  });
+
+  test('list filters by state and scope together', async (bench) => {
+    await bench.claim({ scope: 'a' });
+    await bench.store.markUncertain(await bench.claim({ scope: 'b' }));
+    const mine = await bench.claim({ scope: 'a' });
+    await bench.store.markUncertain(mine);
+    const filter = { limit: 10, scope: 'a', state: 'uncertain' } as const;
+    assert.deepEqual(await listed(bench, filter), [mine.id]);
+  });
+
+  test('list pages through every record once', async (bench) => {
+    const claims = await Promise.all(times(7, () => bench.claim()));
+    const seen: string[] = [];
+    for (let after: string | undefined; ; after = seen.at(-1)) {
+      const page = await listed(bench, { limit: 3, ...(after !== undefined && { after }) });
+      assert.ok(page.length <= 3);
+      if (page.length === 0) break;
+      seen.push(...page);
+    }
+    assert.deepEqual(seen, claims.map(({ id }) => id).sort());
+  });
+
+  test('a page goes on behind a record that is gone', async (bench) => {
+    const [first, second, third] = times(3, randomId).sort();
+    await bench.claim({ id: third });
+    const claim = await bench.claim({ id: second });
+    await bench.claim({ id: first });
+    await bench.store.release(claim);
+    assert.deepEqual(await listed(bench, { limit: 10, after: second }), [third]);
+  });
+
+  test('pages keep to their filter', async (bench) => {
+    const ids = times(6, randomId).sort();
+    await Promise.all(ids.map((id, n) => bench.claim({ id, scope: n % 2 ? 'odd' : 'even' })));
+    const page = await listed(bench, { limit: 2, scope: 'odd', after: ids[1] ?? '' });
+    assert.deepEqual(page, [ids[3], ids[5]]);
+  });
+
+  test('an empty store lists nothing', async (bench) => {
+    assert.deepEqual(await listed(bench, { limit: 1 }), []);
+  });
+}
+
+async function listed(bench: Bench, filter: ListFilter): Promise<string[]> {
+  return Array.from(await bench.store.list(filter), ({ id }) => id);
+}

@@ -1,0 +1,5 @@
+export { clearFailpoints, setFailpoint } from '../engine/failpoints.js';
+export { memoryStore } from '../stores/memory/index.js';
+export type { MemoryStoreOptions } from '../stores/memory/index.js';
+export { describeIdempotencyStore } from './store-contract.js';
+export type { StoreUnderTest, TestRunner } from './store-contract.js';

@@ -1,0 +1,71 @@
+import { HttpException } from '@nestjs/common';
+import { parse, stringify } from 'devalue';
+import { decodeEnvelope, encodeEnvelope, unreadable } from './engine/envelope.js';
+
+/**
+ * Results of `execute()` keep their types over a replay: Date, BigInt, Map, Set, Buffer, RegExp, URL,
+ * `undefined`, `NaN`, cycles. Functions, symbols and instances of classes do not: `undefined` is answered,
+ * and the caller keeps the result as one that cannot be kept.
+ */
+export function encodeValue(value: unknown): Uint8Array | undefined {
+  const body = serialize(value);
+  return body && encodeEnvelope({ kind: 'value', meta: {}, body });
+}
+
+/** An error in the form it is thrown again in: an `HttpException` with its response, or name and message. */
+export function encodeError(error: unknown): Uint8Array | undefined {
+  const { name, message } =
+    error instanceof Error ? error : { name: 'Error', message: String(error) };
+  const http =
+    error instanceof HttpException
+      ? { status: error.getStatus(), response: error.getResponse() }
+      : undefined;
+  const body = serialize({ name, message, http });
+  return body && encodeEnvelope({ kind: 'error', meta: {}, body });
+}
+
+/**
+ * Answers the value, or throws the error, that was recorded.
+ *
+ * @throws IdempotencyError `IDEMPOTENCY_RECORD_UNREADABLE`
+ */
+export function decodeOutcome(stored: Uint8Array | null): unknown {
+  const { kind, body } = decodeEnvelope(stored);
+  if (kind === 'http') {
+    throw unreadable('it holds a response, not a value');
+  }
+  const value = deserialize(body);
+  if (kind === 'value') {
+    return value;
+  }
+  const { name, message, http } = value as {
+    name: string;
+    message: string;
+    http?: { status: number; response: string | Record<string, unknown> };
+  };
+  const error =
+    http === undefined ? new Error(message) : new HttpException(http.response, http.status);
+  throw Object.assign(error, { name, message });
+}
+
+function serialize(value: unknown): Buffer | undefined {
+  try {
+    return Buffer.from(
+      stringify(value, {
+        Buffer: (item: unknown) => Buffer.isBuffer(item) && item.toString('base64'),
+      }),
+    );
+  } catch {
+    return undefined;
+  }
+}
+
+function deserialize(body: Uint8Array): unknown {
+  try {
+    return parse(Buffer.from(body).toString(), {
+      Buffer: (text: string) => Buffer.from(text, 'base64'),
+    });
+  } catch {
+    throw unreadable('its value is in a form that this server does not know');
+  }
+}

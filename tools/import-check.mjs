@@ -1,0 +1,70 @@
+/**
+ * The built package as its users load it: by name, from ES modules and from CommonJS, with exactly
+ * the documented exports. The root entry and `/testing` load no optional package.
+ */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { createRequire, register } from 'node:module';
+import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
+
+const entries = {
+  'nestjs-idempotency/testing': [
+    'clearFailpoints',
+    'describeIdempotencyStore',
+    'memoryStore',
+    'setFailpoint',
+  ],
+  'nestjs-idempotency': [
+    'CurrentIdempotency',
+    'IdempotencyError',
+    'IdempotencyModule',
+    'IdempotencyService',
+    'Idempotent',
+    'memoryStore',
+  ],
+  'nestjs-idempotency/typeorm': [
+    'CreateIdempotencyRecord1764000000000',
+    'IdempotencyRecord',
+    'TypeOrmStore',
+    'idempotencyMigrations',
+    'idempotencyRecord',
+    'typeOrmStore',
+  ],
+};
+const optional =
+  /\/node_modules\/(typeorm|@nestjs\/(typeorm|schedule|platform-\w+)|express|fastify|@jest)\/|\/dist\/stores\/typeorm\//;
+
+// ES modules have no public cache to look into, so a loader hook reports every file it loads.
+const { port1, port2 } = new MessageChannel();
+const hook = `
+  let port;
+  export const initialize = (data) => { port = data; };
+  export const load = (url, context, next) => { port.postMessage(url); return next(url, context); };`;
+register(`data:text/javascript,${encodeURIComponent(hook)}`, {
+  data: port2,
+  transferList: [port2],
+});
+const { cache } = createRequire(import.meta.url);
+function loadedFiles() {
+  const urls = [];
+  for (let next; (next = receiveMessageOnPort(port1));) urls.push(next.message);
+  return [...urls, ...Object.keys(cache)];
+}
+
+for (const [name, expected] of Object.entries(entries)) {
+  const actual = Object.keys(await import(name)).sort();
+  assert.deepEqual(actual, expected, `${name} does not export what it should.`);
+
+  const extra = loadedFiles().filter((file) => optional.test(file));
+  if (name.endsWith('/typeorm')) assert.ok(extra.length > 0, 'this check sees no loaded file');
+  else assert.deepEqual(extra, [], `${name} must load no optional package.`);
+
+  const commonJs = execFileSync(
+    process.execPath,
+    ['--input-type=commonjs', '--print', `Object.keys(require('${name}')).sort().join()`],
+    { encoding: 'utf8' },
+  );
+  assert.equal(commonJs.trim(), expected.join(), `require('${name}') differs from import.`);
+}
+port1.close();
+console.log(`import-check ok on Node ${process.version}`);
