@@ -22,6 +22,7 @@ import {
 import type { IdempotencyModuleOptions } from './idempotency.options.js';
 import { IdempotencyService } from './idempotency.service.js';
 import { moduleSettings, type ModuleSettings } from './idempotency.settings.js';
+import { checkAsyncRegistration, checkRegistration } from './registration-check.js';
 
 @Module({
   providers: [
@@ -62,13 +63,22 @@ export class IdempotencyModule
 
   /**
    * With no options: `typeOrmStore()` on the application's default DataSource, visible in every module.
+   *
+   * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for a store that is none; what is wrong with the
+   *   other options is said when the application starts.
    */
   static override forRoot(options: typeof OPTIONS_TYPE = {}): DynamicModule {
+    checkRegistration(options);
     return super.forRoot(options);
   }
 
-  /** Options from a factory. `store` and `isGlobal` stand beside it. */
+  /**
+   * Options from a factory. `store` and `isGlobal` stand beside it.
+   *
+   * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for anything else beside it.
+   */
   static override forRootAsync(options: typeof ASYNC_OPTIONS_TYPE): DynamicModule {
+    checkAsyncRegistration(options);
     return super.forRootAsync(options);
   }
 

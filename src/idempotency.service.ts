@@ -1,9 +1,15 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { calls } from './call-context.js';
+import { TooDeepError } from './engine/canonical-json.js';
 import type { Attempt, IdempotencyContext } from './engine/attempt.js';
 import { IdempotencyEngine } from './engine/engine.js';
 import { IdempotencyError } from './engine/errors.js';
-import { judgeFailure, statusOf } from './engine/failure-policy.js';
+import {
+  judgeFailure,
+  statusOf,
+  type FailurePolicy,
+  type FailureVerdict,
+} from './engine/failure-policy.js';
 import { fingerprint } from './engine/fingerprint.js';
 import { recordId, type Identity } from './engine/identity.js';
 import type { Operation, Outcome } from './engine/operation.js';
@@ -115,7 +121,7 @@ export class IdempotencyService {
     const operation: Operation = {
       identity,
       id,
-      fingerprint: fingerprint(identity, { payload }),
+      fingerprint: payloadFingerprint(identity, payload),
       handler: identity.operation,
       policy: settings.policy,
     };
@@ -127,8 +133,7 @@ export class IdempotencyService {
         return this.kept(encodeValue(own.value), settings.maxResultBytes, where);
       } catch (error) {
         own = { error };
-        const status = statusOf(error);
-        switch (judgeFailure(settings.errors, error, { status })) {
+        switch (verdict(settings.errors, error)) {
           case 'store':
             return this.kept(encodeError(error), settings.maxResultBytes, where);
           case 'uncertain':
@@ -217,6 +222,29 @@ export class IdempotencyService {
       );
     }
     return { ...key, namespace: this.module.namespace, scope: key.scope ?? '' };
+  }
+}
+
+function verdict(policy: FailurePolicy, error: unknown): FailureVerdict {
+  try {
+    return judgeFailure(policy, error, { status: statusOf(error) });
+  } catch {
+    // a policy that fails has said nothing: never run again by itself
+    return 'uncertain';
+  }
+}
+
+function payloadFingerprint(identity: Identity, payload: unknown): Uint8Array {
+  try {
+    return fingerprint(identity, { payload });
+  } catch (error) {
+    if (error instanceof TooDeepError) {
+      throw new IdempotencyError(
+        'IDEMPOTENCY_KEY_INVALID',
+        `The payload cannot be made idempotent: ${error.message} Give the part of it that matters.`,
+      );
+    }
+    throw error;
   }
 }
 

@@ -114,7 +114,7 @@ function milliseconds(duration: Duration): number {
 }
 
 /** `{ ttl: undefined }` means what `{}` means. */
-function defined<T extends object>(options: T): T {
+export function defined<T extends object>(options: T): T {
   return Object.fromEntries(
     Object.entries(options).filter(([, value]) => value !== undefined),
   ) as T;

@@ -110,7 +110,7 @@ const HOOKS = [
   'onRecordingFailed',
 ];
 
-const MODULE = 'IdempotencyModule';
+export const MODULE = 'IdempotencyModule';
 
 export function checkModuleOptions(options: IdempotencyModuleOptions): void {
   if (!isRecord(options)) {
@@ -219,11 +219,11 @@ function isPartList(value: unknown): boolean {
   );
 }
 
-function isRecord(value: unknown): value is object {
+export function isRecord(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function show(value: unknown): string {
+export function show(value: unknown): string {
   const text = inspect(value, { depth: 0, breakLength: Infinity });
   return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }

@@ -16,7 +16,9 @@ const entries = {
   ],
   'nestjs-idempotency': [
     'CurrentIdempotency',
+    'IDEMPOTENCY_CODES',
     'IdempotencyError',
+    'IdempotencyException',
     'IdempotencyModule',
     'IdempotencyService',
     'Idempotent',

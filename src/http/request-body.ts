@@ -15,31 +15,55 @@ interface UploadedFile {
  * The body that a fingerprint counts: as parsed, or its bytes; for multipart the fields and a digest of
  * each file.
  *
- * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` when there is a body that nothing has read yet:
- *   two different requests would look alike.
+ * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` when there is a body, or a file, whose content is
+ *   not at hand: two different requests would look alike.
  */
 export async function requestBody(exchange: HttpExchange): Promise<unknown> {
-  const { request, rawRequest } = exchange;
+  const unknown = contentNotAtHand(exchange);
+  if (unknown !== undefined) {
+    throw new IdempotencyError(
+      'IDEMPOTENCY_MISCONFIGURED',
+      `${unknown}, or give @Idempotent() a \`fingerprint\` that does not need the body.`,
+    );
+  }
+  return bodyAtHand(exchange);
+}
+
+/** The same without what is not at hand. */
+export async function bodyAtHand(exchange: HttpExchange): Promise<unknown> {
+  const { request } = exchange;
   const files = uploadedFiles(request.file, request.files);
   if (files.length > 0) {
     return { fields: request.body, files: await Promise.all(files.map(describeFile)) };
   }
-  if (request.body !== undefined && !isEmptyStandIn(request.body, exchange)) {
+  if (isParsed(exchange)) {
     return withoutParts(request.body);
   }
-  if (request.rawBody instanceof Uint8Array) {
-    return request.rawBody;
-  }
-  if (hasBody(rawRequest.headers) && !rawRequest.readableEnded) {
-    throw new IdempotencyError(
-      'IDEMPOTENCY_MISCONFIGURED',
-      'The body of this request is not parsed before the handler runs, so that two different requests ' +
-        'could not be told apart. Parse it earlier (a body parser for its content type; for uploads an ' +
-        'interceptor such as FileInterceptor, or attachFieldsToBody on Fastify), or give @Idempotent() a ' +
-        '`fingerprint` that does not need the body.',
+  return request.rawBody instanceof Uint8Array ? request.rawBody : request.body;
+}
+
+function contentNotAtHand(exchange: HttpExchange): string | undefined {
+  const { request, rawRequest } = exchange;
+  const files = uploadedFiles(request.file, request.files);
+  if (files.some(({ buffer, path }) => buffer === undefined && path === undefined)) {
+    return (
+      'The content of an uploaded file is neither in memory nor on disk, so that two different files ' +
+      'could not be told apart. Use memory or disk storage for uploads'
     );
   }
-  return request.body;
+  if (files.length > 0 || isParsed(exchange) || request.rawBody instanceof Uint8Array) {
+    return undefined;
+  }
+  return hasBody(rawRequest.headers) && !rawRequest.readableEnded
+    ? 'The body of this request is not parsed before the handler runs, so that two different requests ' +
+        'could not be told apart. Parse it earlier (a body parser for its content type; for uploads an ' +
+        'interceptor such as FileInterceptor, or attachFieldsToBody on Fastify)'
+    : undefined;
+}
+
+function isParsed(exchange: HttpExchange): boolean {
+  const { body } = exchange.request;
+  return body !== undefined && !isEmptyStandIn(body, exchange);
 }
 
 /** Some parsers leave `{}` where they did not read a body of another content type. */
@@ -60,8 +84,8 @@ function hasBody(headers: Readonly<Record<string, unknown>>): boolean {
 function uploadedFiles(file: unknown, files: unknown): UploadedFile[] {
   const found = [file, ...(Array.isArray(files) ? files : Object.values(files ?? {}).flat())];
   return found.filter(
-    (entry): entry is UploadedFile =>
-      entry !== null && typeof entry === 'object' && ('buffer' in entry || 'path' in entry),
+    // on Fastify `file` and `files` are methods until an upload interceptor puts its files in their place
+    (entry): entry is UploadedFile => entry !== null && typeof entry === 'object',
   );
 }
 

@@ -9,7 +9,7 @@ import type {
   FingerprintPart,
 } from '../idempotency.options.js';
 import type { HttpExchange } from './http-exchange.js';
-import { requestBody } from './request-body.js';
+import { bodyAtHand, requestBody } from './request-body.js';
 
 /** What a retry of this request must repeat. Computed before anything could change the request. */
 export async function requestFingerprint(
@@ -46,12 +46,7 @@ async function chosenByFunction(
   choose: FingerprintFunction,
 ): Promise<FingerprintParts> {
   const { method, path, query } = target(exchange);
-  const input: FingerprintInput = {
-    method,
-    path,
-    query,
-    body: exchange.request.body,
-  };
+  const input: FingerprintInput = { method, path, query, body: await bodyAtHand(exchange) };
   return { chosen: await choose(input, context) };
 }
 

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { IDEMPOTENCY_SETTINGS, IDEMPOTENT_METADATA } from '../idempotency.constants.js';
 import type { IdempotentOptions } from '../idempotency.options.js';
 import {
+  defined,
   operationSettings,
   type ModuleSettings,
   type OperationSettings,
@@ -48,7 +49,7 @@ export class RouteSettingsRegistry {
     const ofClass = Reflect.getMetadata(IDEMPOTENT_METADATA, controller) as
       IdempotentOptions | undefined;
     const name = `${controller.name}.${handler.name}`;
-    const own = { ...ofClass, ...metadata.options };
+    const own = { ...ofClass, ...defined(metadata.options) };
     const settings = operationSettings(this.module, own, `@Idempotent() on ${name}`);
     return { ...settings, name, byClass: metadata.level === 'class' };
   }

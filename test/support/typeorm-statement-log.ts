@@ -1,19 +1,27 @@
-import { AbstractLogger } from 'typeorm';
-import type { LogLevel, LogMessage } from 'typeorm';
+import type { Logger } from 'typeorm';
 
-/** Counts the statements of a DataSource, which needs `logging: true`. */
-export class StatementLog extends AbstractLogger {
-  readonly statements: string[] = [];
+interface Statement {
+  readonly sql: string;
+  readonly parameters: unknown[];
+}
 
-  async count(work: () => Promise<unknown>): Promise<number> {
-    const before = this.statements.length;
+/** Sees every statement of the DataSource that has it as its `logger`. */
+export class StatementLog implements Logger {
+  private statements: Statement[] = [];
+
+  /** What `work` sent to the database. */
+  async during(work: () => Promise<unknown>): Promise<readonly Statement[]> {
+    this.statements = [];
     await work();
-    return this.statements.length - before;
+    return this.statements;
   }
 
-  protected writeLog(_level: LogLevel, messages: LogMessage | LogMessage[]): void {
-    for (const { type, message } of [messages].flat() as LogMessage[]) {
-      if (type === 'query') this.statements.push(String(message));
-    }
+  logQuery(sql: string, parameters: unknown[] = []): void {
+    this.statements.push({ sql, parameters });
   }
+  logQueryError(): void {}
+  logQuerySlow(): void {}
+  logSchemaBuild(): void {}
+  logMigration(): void {}
+  log(): void {}
 }

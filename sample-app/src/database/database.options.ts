@@ -30,7 +30,7 @@ export function databaseOptions({ url, file }: DatabaseConfig): DataSourceOption
   };
   return url
     ? { ...common, type: serverType(url), url }
-    : { ...common, type: 'better-sqlite3', database: file ?? DEFAULT_FILE, enableWAL: true };
+    : { ...common, type: 'better-sqlite3', database: file || DEFAULT_FILE, enableWAL: true };
 }
 
 function serverType(url: string): 'postgres' | 'mysql' | 'mariadb' {
