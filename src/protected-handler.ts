@@ -1,11 +1,9 @@
 import { isObservable, lastValueFrom, type Observable } from 'rxjs';
 import { calls } from './call-context.js';
+import { isEventStream } from './http/response-handling.js';
 import { misconfigured } from './options-check.js';
 
 type Handler = (...args: unknown[]) => unknown;
-
-/** Metadata key under which Nest keeps that a handler answers with server-sent events. */
-const SSE = '__sse__';
 
 /**
  * The handler, except that it tells the call it runs in that it was reached, and never runs without one:
@@ -24,7 +22,7 @@ export function protectedHandler(original: Handler, name: string): Handler {
       }
       call.handlerStarted = true;
       const result: unknown = Reflect.apply(target, self, args);
-      return Reflect.hasMetadata(SSE, target) ? result : lastValue(result);
+      return isEventStream(target) ? result : lastValue(result);
     },
   });
 }

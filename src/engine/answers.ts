@@ -57,10 +57,13 @@ function secondsToWait({ claimedAt, leaseUntil }: StoredRecord, now: number): nu
   return Math.max(1, Math.ceil(Math.min(running, left) / 1000));
 }
 
-export function storeUnavailable(cause: unknown): IdempotencyError {
+export function storeUnavailable(error: unknown): IdempotencyError {
   return new IdempotencyError(
     'IDEMPOTENCY_STORE_UNAVAILABLE',
     'The request was not processed, because it could not be recorded. Try again with the same key.',
-    { cause, retryAfterSeconds: 1 },
+    {
+      cause: error instanceof IdempotencyError ? error.cause : error,
+      retryAfterSeconds: 1,
+    },
   );
 }

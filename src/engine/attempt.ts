@@ -1,4 +1,5 @@
-import { derivedKey, type Identity } from './identity.js';
+import { derivedKey } from './identity.js';
+import type { Operation } from './operation.js';
 import type { Claim } from './store.js';
 
 /** What the handler of an idempotent operation may know of, and do about, its own attempt. */
@@ -17,26 +18,33 @@ export interface IdempotencyContext {
 
 /** One run of an operation: the owner of a claim until it settles or loses it. */
 export class Attempt implements IdempotencyContext, Claim {
+  readonly id: string;
   readonly key: string;
   readonly scope: string;
-  readonly startedAt = performance.now();
-  /** When the store last confirmed the lease; `performance.now()`, taken before the question was sent. */
-  confirmedAt: number;
+  readonly attempt: number;
+  readonly fence: bigint;
+  readonly leaseMs: number;
+  /** When its lease is no longer renewed; `performance.now()`. */
+  deadline: number;
+  private readonly maxDurationMs: number;
   private readonly abort = new AbortController();
+  private finished = false;
 
   constructor(
-    readonly id: string,
+    { id, identity, policy }: Operation,
     readonly owner: string,
-    identity: Identity,
-    readonly attempt: number,
-    readonly fence: bigint,
-    readonly leaseMs: number,
-    readonly maxDurationMs: number,
-    claimedAt: number,
+    claim: { readonly attempt: number; readonly fence: bigint },
+    /** When the store last confirmed the lease; `performance.now()`, taken before the question was sent. */
+    public confirmedAt: number,
   ) {
+    this.id = id;
     this.key = identity.key;
     this.scope = identity.scope;
-    this.confirmedAt = claimedAt;
+    this.attempt = claim.attempt;
+    this.fence = claim.fence;
+    this.leaseMs = policy.leaseMs;
+    this.maxDurationMs = policy.maxDurationMs;
+    this.deadline = performance.now() + policy.maxDurationMs;
   }
 
   get signal(): AbortSignal {
@@ -47,8 +55,14 @@ export class Attempt implements IdempotencyContext, Claim {
     return derivedKey(this.id, name);
   }
 
+  /** The work is done: nothing is left to abort, and recording its outcome may take as long again. */
+  finish(): void {
+    this.finished = true;
+    this.deadline = performance.now() + this.maxDurationMs;
+  }
+
   lose(reason: string): void {
-    if (!this.signal.aborted) {
+    if (!this.finished && !this.signal.aborted) {
       this.abort.abort(new Error(reason));
     }
   }

@@ -15,7 +15,7 @@ type Frame = {
 /**
  * Text that is equal for two values exactly when they mean the same JSON: member order does not
  * count; `1` and `"1"`, `[]` and `{}`, absent and `null` do. Values that JSON cannot tell apart
- * (bytes, bigints, `NaN`) get forms of their own, which no JSON text can equal.
+ * (bytes, bigints, `NaN`, maps, sets) get forms of their own, which no JSON text can equal.
  *
  * Iterative, because a recursive walk of hostile input overflows the stack.
  */
@@ -36,12 +36,9 @@ export function canonicalJson(root: unknown): string {
         if (stack.length >= MAX_DEPTH) {
           throw new TooDeepError();
         }
-        const isArray = Array.isArray(value);
-        text += isArray ? '[' : '{';
-        stack.push({
-          items: isArray ? elements(value) : members(value as Record<string, unknown>),
-          end: isArray ? ']' : '}',
-        });
+        const { start, ...frame } = open(value as object);
+        text += start;
+        stack.push(frame);
       }
     }
     const frame = stack.at(-1);
@@ -59,6 +56,17 @@ export function canonicalJson(root: unknown): string {
       hasPending = true;
     }
   }
+}
+
+function open(value: object): Frame & { readonly start: string } {
+  if (Array.isArray(value)) {
+    return { start: '[', items: elements(value), end: ']' };
+  }
+  if (value instanceof Map || value instanceof Set) {
+    const start = value instanceof Map ? 'map[' : 'set[';
+    return { start, items: elements([...value]), end: ']' };
+  }
+  return { start: '{', items: members(value as Record<string, unknown>), end: '}' };
 }
 
 function plain(value: unknown): unknown {

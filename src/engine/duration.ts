@@ -6,7 +6,7 @@ export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd' | 'w'}`
 /** Milliseconds, or `undefined` when the text or number is not a positive, finite duration. */
 export function toMilliseconds(duration: unknown): number | undefined {
   const value =
-    typeof duration === 'string' && /^\d+(\.\d+)?(ms|s|m|h|d|w)$/.test(duration)
+    typeof duration === 'string' && /^\d{1,15}(\.\d{1,15})?(ms|s|m|h|d|w)$/.test(duration)
       ? ms(duration as ms.StringValue)
       : duration;
   if (typeof value !== 'number' || !Number.isFinite(value) || value < 1) {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { Attempt } from './attempt.js';
 import { IdempotencyError } from './errors.js';
 import type { EngineOptions } from './engine-options.js';
@@ -8,7 +9,7 @@ import { LeaseKeeper } from './lease-keeper.js';
 import { claimRequest, type Operation, type Outcome, type RunResult } from './operation.js';
 import { Recorder } from './recorder.js';
 import { answerOf, storeUnavailable } from './answers.js';
-import type { ClaimRequest, ClaimResult, IdempotencyStore } from './store.js';
+import type { Claim, ClaimRequest, ClaimResult, IdempotencyStore } from './store.js';
 import { jittered, pause, within } from './timing.js';
 import { WaitingRoom } from './waiting-room.js';
 
@@ -24,13 +25,16 @@ export class IdempotencyEngine {
   private readonly leases: LeaseKeeper;
   private readonly waitingRoom: WaitingRoom;
   private readonly recorder: Recorder;
+  private readonly stopping = new AbortController();
   private ready: Promise<void> | undefined;
 
   constructor(private readonly options: EngineOptions) {
     this.store = options.store;
-    this.leases = new LeaseKeeper(options.store);
-    this.waitingRoom = new WaitingRoom(options.store);
-    this.recorder = new Recorder(options, this.leases);
+    this.leases = new LeaseKeeper(options.store, options.storeTimeoutMs);
+    this.waitingRoom = new WaitingRoom(options.store, options.storeTimeoutMs);
+    this.recorder = new Recorder(options, this.leases, this.stopping.signal);
+    // every outcome that could not be recorded yet listens
+    setMaxListeners(0, this.stopping.signal);
   }
 
   /** Checks the store. Safe to call more than once; nothing is claimed before it has succeeded. */
@@ -39,10 +43,11 @@ export class IdempotencyEngine {
     return this.ready;
   }
 
-  /** Ends every timer. Running operations may still settle. */
+  /** Ends every timer, and nobody waits any longer. Running operations may still settle. */
   stop(): void {
+    this.stopping.abort();
     this.leases.stop();
-    this.recorder.stop();
+    this.waitingRoom.callAll();
   }
 
   /**
@@ -63,13 +68,14 @@ export class IdempotencyEngine {
         return claimed;
       }
       this.options.emit('onUnprotected', { handler: operation.handler, record: operation.id });
-      await work(this.attempt(operation, newOwner(), { attempt: 1, fence: 0n }, 0));
+      await work(new Attempt(operation, newOwner(), { attempt: 1, fence: 0n }, 0));
       return { type: 'unprotected' };
     }
     this.leases.keep(claimed);
     try {
       await failpoint('claim:after');
       const outcome = await work(claimed);
+      claimed.finish();
       return await this.recorder.settle(operation, claimed, outcome);
     } catch (error) {
       this.leases.drop(claimed);
@@ -87,8 +93,8 @@ export class IdempotencyEngine {
           'Call `await app.init()` (or `app.listen()`) first.',
       );
     }
-    await this.ready;
     try {
+      await this.ready;
       return await this.claimOrAnswer(operation);
     } catch (error) {
       const failure = error instanceof IdempotencyError ? error : storeUnavailable(error);
@@ -111,9 +117,13 @@ export class IdempotencyEngine {
     const { policy, id } = operation;
     const request = claimRequest(operation, newOwner(), this.options.mask);
     const deadline = performance.now() + policy.waitTimeoutMs;
+    let inProgress: unknown;
     for (;;) {
       const askedAt = performance.now();
-      const result = await this.askStore(request);
+      const result = await this.askStore(request).catch((error: unknown) => {
+        // who has met the owner never runs beside it, whatever becomes of the store
+        throw inProgress ?? error;
+      });
       if (result.type === 'claimed') {
         return this.claimed(operation, request, result, askedAt);
       }
@@ -122,10 +132,11 @@ export class IdempotencyEngine {
         return answerOf(record, operation.fingerprint, result.now);
       } catch (error) {
         const left = deadline - performance.now();
-        const waits = policy.onConcurrent === 'wait' && left > 0;
+        const waits = policy.onConcurrent === 'wait' && left > 0 && !this.stopping.signal.aborted;
         if (!waits || (error as IdempotencyError).code !== 'IDEMPOTENCY_IN_PROGRESS') {
           throw error;
         }
+        inProgress = error;
         await this.waitingRoom.wait(id, record.owner, left);
       }
     }
@@ -141,7 +152,7 @@ export class IdempotencyEngine {
     const made = policy.expiredKeys === 'refuse' ? keyTime(identity.key) : undefined;
     // judged after the claim, by the store's clock: a key whose outcome is still kept replays instead
     if (made !== undefined && made + policy.ttlMs < result.now) {
-      await within(this.options.storeTimeoutMs, this.store.release(request));
+      await this.giveBack(request);
       throw new IdempotencyError(
         'IDEMPOTENCY_KEY_EXPIRED',
         'This key was made longer ago than outcomes are kept, so that it cannot be told whether its ' +
@@ -156,45 +167,45 @@ export class IdempotencyEngine {
         attempt: result.attempt,
       });
     }
-    return this.attempt(operation, request.owner, result, askedAt);
+    return new Attempt(operation, request.owner, result, askedAt);
   }
 
   /** Asks again with the same owner token when a reply got lost: the store recognises its own claim. */
   private async askStore(request: ClaimRequest): Promise<ClaimResult> {
     const deadline = performance.now() + this.options.storeTimeoutMs;
+    let answer: Promise<unknown> = Promise.resolve();
     for (let tries = 1; ; tries += 1) {
       try {
         await failpoint('claim:before');
-        return await within(Math.max(1, deadline - performance.now()), this.store.claim(request));
+        const claim = this.store.claim(request);
+        answer = claim;
+        return await within(Math.max(1, deadline - performance.now()), claim);
       } catch (error) {
-        if (error instanceof IdempotencyError) {
+        if (!isOutage(error)) {
           throw error;
         }
         if (tries === CLAIM_TRIES || performance.now() >= deadline) {
-          // the claim may have been made all the same; the handler will not run, so give it back
-          void this.store.release(request).catch(() => undefined);
-          throw error;
+          void this.giveBack(request, answer);
+          throw storeUnavailable(error);
         }
         await pause(jittered(50 * tries));
       }
     }
   }
 
-  private attempt(
-    { id, identity, policy }: Operation,
-    owner: string,
-    { attempt, fence }: { attempt: number; fence: bigint },
-    askedAt: number,
-  ): Attempt {
-    return new Attempt(
-      id,
-      owner,
-      identity,
-      attempt,
-      fence,
-      policy.leaseMs,
-      policy.maxDurationMs,
-      askedAt,
-    );
+  /** The claim was made, or may be made yet, and the handler will not run. */
+  private async giveBack(claim: Claim, answer?: Promise<unknown>): Promise<void> {
+    const { storeTimeoutMs } = this.options;
+    await Promise.allSettled([answer && within(storeTimeoutMs, answer)]);
+    try {
+      await within(storeTimeoutMs, this.store.release(claim));
+    } catch {
+      // the lease ends by itself
+    }
   }
+}
+
+/** A store that is set up wrongly says so, and will again. */
+function isOutage(error: unknown): boolean {
+  return !(error instanceof IdempotencyError) || error.code === 'IDEMPOTENCY_STORE_UNAVAILABLE';
 }

@@ -41,17 +41,26 @@ export function decodeEnvelope(stored: Uint8Array | null): Envelope {
     throw unreadable('it was not written by this library');
   }
   if (bytes[2] !== ENVELOPE_VERSION) {
-    throw unreadable(`its format is version ${bytes[2]}, and this server reads version 1`);
+    throw unreadable(
+      `its format is version ${bytes[2]}, and this server reads version ${ENVELOPE_VERSION}`,
+    );
   }
   const headLength = bytes.readUInt32BE(7);
   if (bytes.readUInt32BE(3) !== crc32(bytes.subarray(7)) || HEAD_AT + headLength > bytes.length) {
     throw unreadable('its bytes were damaged');
   }
-  const head = JSON.parse(bytes.toString('utf8', HEAD_AT, HEAD_AT + headLength)) as Pick<
-    Envelope,
-    'kind' | 'meta'
-  >;
-  return { ...head, body: bytes.subarray(HEAD_AT + headLength) };
+  return {
+    ...decodeHead(bytes.subarray(HEAD_AT, HEAD_AT + headLength)),
+    body: bytes.subarray(HEAD_AT + headLength),
+  };
+}
+
+function decodeHead(head: Buffer): Pick<Envelope, 'kind' | 'meta'> {
+  try {
+    return JSON.parse(head.toString()) as Pick<Envelope, 'kind' | 'meta'>;
+  } catch {
+    throw unreadable('it was not written by this library');
+  }
 }
 
 export function unreadable(why: string): IdempotencyError {

@@ -46,10 +46,9 @@ export type Emit = <Name extends keyof IdempotencyHooks>(
 /** Calls hooks so that none of them can disturb an operation. */
 export function emitterFor(hooks: IdempotencyHooks): Emit {
   return (name, event) => {
-    try {
-      (hooks[name] as ((event: unknown) => void) | undefined)?.call(hooks, event);
-    } catch {
-      // the operation matters more than what watches it
-    }
+    const hook = hooks[name] as ((event: unknown) => void) | undefined;
+    // async, so that a hook which answers a promise cannot disturb by its rejection either
+    const call = async (): Promise<void> => hook?.call(hooks, event);
+    void call().catch(() => undefined);
   };
 }

@@ -1,7 +1,7 @@
 import type { Attempt } from './attempt.js';
 import { failpoint } from './failpoints.js';
 import type { IdempotencyStore } from './store.js';
-import { LONGEST_TIMER_MS } from './timing.js';
+import { LONGEST_TIMER_MS, within } from './timing.js';
 
 /**
  * Renews the leases of this process's running attempts: one statement for all of them, and none for
@@ -13,7 +13,10 @@ export class LeaseKeeper {
   private tickMs = 0;
   private renewing = false;
 
-  constructor(private readonly store: IdempotencyStore) {}
+  constructor(
+    private readonly store: IdempotencyStore,
+    private readonly storeTimeoutMs: number,
+  ) {}
 
   keep(attempt: Attempt): void {
     this.attempts.set(attempt.owner, attempt);
@@ -40,7 +43,7 @@ export class LeaseKeeper {
   private async tick(): Promise<void> {
     const now = performance.now();
     for (const attempt of this.attempts.values()) {
-      if (now - attempt.startedAt > attempt.maxDurationMs) {
+      if (now > attempt.deadline) {
         attempt.lose('The operation outlived its maxDuration.');
         this.drop(attempt);
       } else if (now - attempt.confirmedAt > attempt.leaseMs) {
@@ -83,7 +86,7 @@ export class LeaseKeeper {
   private async renew(attempts: readonly Attempt[], leaseMs: number): Promise<void> {
     const askedAt = performance.now();
     const claims = attempts.map(({ id, owner }) => ({ id, owner }));
-    const renewed = await this.store.renew(claims, leaseMs);
+    const renewed = await within(this.storeTimeoutMs, this.store.renew(claims, leaseMs));
     for (const attempt of attempts) {
       if (renewed.has(attempt.owner)) {
         attempt.confirmedAt = askedAt;

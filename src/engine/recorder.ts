@@ -1,11 +1,11 @@
-import { answerOf, storeUnavailable } from './answers.js';
+import { answerOf } from './answers.js';
 import type { Attempt } from './attempt.js';
 import type { EngineOptions } from './engine-options.js';
 import type { AttemptEvent } from './events.js';
 import { failpoint } from './failpoints.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import { claimRequest, type Operation, type Outcome, type RunResult } from './operation.js';
-import type { SettleResult } from './store.js';
+import type { SettleResult, StoredRecord } from './store.js';
 import { jittered, pause, within } from './timing.js';
 
 const RESCUES = 3;
@@ -14,16 +14,11 @@ const SLOWEST_RETRY_MS = 5_000;
 
 /** Writes down how an attempt ended, and finds out whose outcome stands when its claim was lost. */
 export class Recorder {
-  private readonly stopped = new AbortController();
-
   constructor(
     private readonly options: EngineOptions,
     private readonly leases: LeaseKeeper,
+    private readonly stopped: AbortSignal,
   ) {}
-
-  stop(): void {
-    this.stopped.abort();
-  }
 
   /**
    * Records the outcome. When the store is away the caller still gets its own result, because the
@@ -32,42 +27,62 @@ export class Recorder {
    * @throws IdempotencyError when the claim was lost and the winner has no outcome to give (yet).
    */
   async settle(operation: Operation, attempt: Attempt, outcome: Outcome): Promise<RunResult> {
-    let settled: SettleResult;
+    let winner: StoredRecord | undefined;
     try {
-      settled =
-        outcome.type === 'release'
-          ? await this.release(attempt)
-          : await this.record(operation, attempt, outcome);
+      winner = await this.record(operation, attempt, outcome);
     } catch {
       this.options.emit('onRecordingFailed', { ...eventOf(operation, attempt), final: false });
       void this.recordLater(operation, attempt, outcome);
       return { type: 'executed' };
     }
-    this.leases.drop(attempt);
-    if (settled.applied) {
-      this.report(operation, attempt, outcome);
-      return { type: 'executed' };
-    }
-    if (settled.record !== null) {
-      return this.answerOfWinner(operation, outcome, settled.record);
-    }
-    if (outcome.type === 'release') {
-      return { type: 'executed' };
-    }
-    // lost, and nobody to point at: the same answer as for a store that cannot be asked
-    throw storeUnavailable(undefined);
-  }
-
-  /** A failure of ours gives way to a recorded outcome; while there is none, it is still the answer. */
-  private answerOfWinner(
-    operation: Operation,
-    outcome: Outcome,
-    winner: NonNullable<Extract<SettleResult, { applied: false }>['record']>,
-  ): RunResult {
-    if (outcome.type === 'release' && winner.state !== 'completed') {
+    // a failure of ours gives way to a recorded outcome; while there is none, it is still the answer
+    if (winner === undefined || (outcome.type === 'release' && winner.state !== 'completed')) {
       return { type: 'executed' };
     }
     return answerOf(winner, operation.fingerprint, winner.claimedAt);
+  }
+
+  private async recordLater(
+    operation: Operation,
+    attempt: Attempt,
+    outcome: Outcome,
+  ): Promise<void> {
+    let delay = FIRST_RETRY_MS;
+    while (!this.stopped.aborted && performance.now() < attempt.deadline) {
+      await pause(jittered(delay), this.stopped);
+      delay = Math.min(delay * 2, SLOWEST_RETRY_MS);
+      try {
+        await this.record(operation, attempt, outcome);
+        return;
+      } catch {
+        // the store is still away
+      }
+    }
+    this.leases.drop(attempt);
+    this.options.emit('onRecordingFailed', { ...eventOf(operation, attempt), final: true });
+    if (outcome.type === 'complete' || outcome.type === 'tombstone') {
+      await this.record(operation, attempt, { type: 'uncertain' }).catch(() => undefined);
+    }
+  }
+
+  /** Writes the outcome and tells so. Answers the record that stands in its place, if one does. */
+  private async record(
+    operation: Operation,
+    attempt: Attempt,
+    outcome: Outcome,
+  ): Promise<StoredRecord | undefined> {
+    const settled =
+      outcome.type === 'release'
+        ? await this.release(attempt)
+        : await this.write(operation, attempt, outcome);
+    this.leases.drop(attempt);
+    const standing = settled.applied ? null : settled.record;
+    // sent again because its reply was lost, a release finds nothing and an uncertain record itself
+    if (standing !== null && standing.owner !== attempt.owner) {
+      return standing;
+    }
+    this.report(operation, attempt, outcome);
+    return undefined;
   }
 
   private async release(attempt: Attempt): Promise<SettleResult> {
@@ -79,24 +94,25 @@ export class Recorder {
    * One write. A lease that ran out without a successor is claimed anew, by the same owner, and the
    * write repeated: the work is done, and a record of it is better than a second run.
    */
-  private async record(
+  private async write(
     operation: Operation,
     attempt: Attempt,
     outcome: Outcome,
   ): Promise<SettleResult> {
-    for (let rescues = 0; ; rescues += 1) {
+    for (let rescues = 0; rescues <= RESCUES; rescues += 1) {
       await failpoint('complete:before');
-      const settled = await this.bounded(this.write(operation, attempt, outcome));
-      if (settled.applied || settled.record !== null || rescues === RESCUES) {
+      const settled = await this.bounded(this.send(operation, attempt, outcome));
+      if (settled.applied || settled.record !== null) {
         await failpoint('complete:after');
         return settled;
       }
       const request = claimRequest(operation, attempt.owner, this.options.mask);
       await this.bounded(this.options.store.claim(request));
     }
+    throw new Error('The claim was over again each time before the outcome could be recorded.');
   }
 
-  private write(operation: Operation, attempt: Attempt, outcome: Outcome): Promise<SettleResult> {
+  private send(operation: Operation, attempt: Attempt, outcome: Outcome): Promise<SettleResult> {
     const { store } = this.options;
     const { id, owner } = attempt;
     if (outcome.type === 'uncertain') {
@@ -104,37 +120,6 @@ export class Recorder {
     }
     const result = outcome.type === 'complete' ? outcome.result : null;
     return store.complete({ id, owner, result, ttlMs: operation.policy.ttlMs });
-  }
-
-  private async recordLater(
-    operation: Operation,
-    attempt: Attempt,
-    outcome: Outcome,
-  ): Promise<void> {
-    const giveUpAt = performance.now() + attempt.maxDurationMs;
-    let delay = FIRST_RETRY_MS;
-    while (!this.stopped.signal.aborted && performance.now() < giveUpAt) {
-      await pause(jittered(delay), this.stopped.signal);
-      delay = Math.min(delay * 2, SLOWEST_RETRY_MS);
-      try {
-        const settled =
-          outcome.type === 'release'
-            ? await this.release(attempt)
-            : await this.record(operation, attempt, outcome);
-        this.leases.drop(attempt);
-        if (settled.applied) {
-          this.report(operation, attempt, outcome);
-        }
-        return;
-      } catch {
-        // the store is still away
-      }
-    }
-    this.leases.drop(attempt);
-    this.options.emit('onRecordingFailed', { ...eventOf(operation, attempt), final: true });
-    if (outcome.type === 'complete' || outcome.type === 'tombstone') {
-      await this.record(operation, attempt, { type: 'uncertain' }).catch(() => undefined);
-    }
   }
 
   private report(operation: Operation, attempt: Attempt, outcome: Outcome): void {

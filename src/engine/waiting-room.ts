@@ -1,12 +1,12 @@
 import type { IdempotencyStore } from './store.js';
-import { jittered, pause } from './timing.js';
+import { jittered, pause, within } from './timing.js';
 
 const FIRST_POLL_MS = 25;
 const SLOWEST_POLL_MS = 250;
 
 interface Watch {
+  readonly over: AbortController;
   readonly changed: Promise<void>;
-  readonly end: AbortController;
   waiters: number;
 }
 
@@ -17,7 +17,10 @@ interface Watch {
 export class WaitingRoom {
   private readonly watches = new Map<string, Watch>();
 
-  constructor(private readonly store: IdempotencyStore) {}
+  constructor(
+    private readonly store: IdempotencyStore,
+    private readonly storeTimeoutMs: number,
+  ) {}
 
   /** Resolves when the record may no longer be held by `owner`, and after `ms` at the latest. */
   async wait(id: string, owner: string, ms: number): Promise<void> {
@@ -28,38 +31,53 @@ export class WaitingRoom {
     timeOut.abort();
     watch.waiters -= 1;
     if (watch.waiters === 0) {
-      watch.end.abort();
+      watch.over.abort();
     }
   }
 
   /** Calls everybody who waits for this key in this process. */
   call(id: string): void {
-    this.watches.get(id)?.end.abort();
+    this.watches.get(id)?.over.abort();
+  }
+
+  callAll(): void {
+    for (const id of this.watches.keys()) {
+      this.call(id);
+    }
   }
 
   private watch(id: string, owner: string): Watch {
-    const end = new AbortController();
-    const changed = this.poll(id, owner, end.signal).finally(() => this.watches.delete(id));
-    const watch: Watch = { changed, end, waiters: 0 };
+    const over = new AbortController();
+    const changed = new Promise<void>((resolve) => {
+      over.signal.addEventListener('abort', () => {
+        this.watches.delete(id);
+        resolve();
+      });
+    });
+    const watch: Watch = { over, changed, waiters: 0 };
     this.watches.set(id, watch);
+    void this.poll(id, owner, over);
     return watch;
   }
 
-  private async poll(id: string, owner: string, end: AbortSignal): Promise<void> {
+  private async poll(id: string, owner: string, over: AbortController): Promise<void> {
     for (let delay = FIRST_POLL_MS; ; delay = Math.min(delay * 2, SLOWEST_POLL_MS)) {
-      await pause(jittered(delay), end);
-      if (end.aborted) {
+      await pause(jittered(delay), over.signal);
+      if (over.signal.aborted) {
         return;
       }
-      try {
-        const record = await this.store.find(id);
-        if (record === null || record.state !== 'in-progress' || record.owner !== owner) {
-          return;
-        }
-      } catch {
-        // the store is away for the moment: who waits finds out by the claim that follows
-        return;
+      if (!(await this.isHeld(id, owner))) {
+        over.abort();
       }
+    }
+  }
+
+  private async isHeld(id: string, owner: string): Promise<boolean> {
+    try {
+      const record = await within(this.storeTimeoutMs, this.store.find(id));
+      return record?.state === 'in-progress' && record.owner === owner;
+    } catch {
+      return true; // as far as is known: the next look may find the store back
     }
   }
 }

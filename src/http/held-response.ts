@@ -1,5 +1,7 @@
 import type { ServerResponse } from 'node:http';
+import { keepPiping, type KeptPipes } from './kept-pipes.js';
 import type { WireResponse } from './recorded-response.js';
+import { bodyArguments, headArguments, type Callback } from './response-arguments.js';
 
 /** Why the hold has something to settle: the response is complete, or too large or endless to wait for. */
 export type HoldEvent = 'ended' | 'overflow';
@@ -21,8 +23,6 @@ const REPRESENTATION = [
   'transfer-encoding',
 ];
 
-type Callback = (error?: Error | null) => void;
-
 /**
  * Holds Node's response while everything above it (handler, interceptors, serializers, filters,
  * streams, the adapter) writes as usual. Nothing reaches the client until the outcome of the request
@@ -40,6 +40,7 @@ export class HeldResponse {
   private readonly before = new Map<string, PropertyDescriptor | undefined>();
   private readonly chunks: Buffer[] = [];
   private readonly callbacks: Callback[] = [];
+  private readonly pipes: KeptPipes;
   private size = 0;
   private head: { status: number; message: string; headers: WireResponse['headers'] } | undefined;
   private isEnded = false;
@@ -61,17 +62,23 @@ export class HeldResponse {
     for (const name of [...METHODS, ...GETTERS]) {
       this.before.set(name, Object.getOwnPropertyDescriptor(response, name));
     }
-    this.override('writeHead', (...args: unknown[]) => this.writeHead(args));
-    this.override('write', (...args: unknown[]) => this.write(args));
-    this.override('end', (...args: unknown[]) => this.end(args));
+    this.override('writeHead', (args) => this.writeHead(args));
+    this.override('write', (args) => this.write(args));
+    this.override('end', (args) => this.end(args));
     this.override('flushHeaders', () => this.commit());
     this.pretend('headersSent', () => this.head !== undefined);
     this.pretend('writableEnded', () => this.isEnded);
     this.pretend('finished', () => this.isEnded);
+    this.pipes = keepPiping(response);
   }
 
   get released(): boolean {
     return this.isLetGo;
+  }
+
+  /** Whether a stream that has not ended yet is piped into the response. */
+  get isPiping(): boolean {
+    return this.pipes.isPiping;
   }
 
   /** What was written so far, as it would have gone out. */
@@ -121,10 +128,15 @@ export class HeldResponse {
     for (const [name, value] of Object.entries({ ...other.headers, ...extraHeaders })) {
       response.setHeader(name, value);
     }
-    if (!isBodiless(other.status)) {
+    const isBodiless = other.status === 204 || other.status === 304;
+    // the record of a HEAD request holds no body, and so not the length that it stands for
+    if (!isBodiless && response.req.method !== 'HEAD') {
       response.setHeader('content-length', other.body.length);
     }
-    this.finish(isBodiless(other.status) ? Buffer.alloc(0) : other.body);
+    this.finish(isBodiless ? Buffer.alloc(0) : other.body);
+    // a handler that still streams would otherwise write after the end
+    this.override('write', () => true);
+    this.override('end', () => response);
   }
 
   private letGo(): boolean {
@@ -132,6 +144,7 @@ export class HeldResponse {
       return false;
     }
     this.isLetGo = true;
+    this.pipes.stop();
     for (const [name, descriptor] of this.before) {
       if (descriptor === undefined) {
         delete (this.response as unknown as Record<string, unknown>)[name];
@@ -152,16 +165,12 @@ export class HeldResponse {
   }
 
   private writeHead(args: unknown[]): ServerResponse {
-    const [status, second, third] = args as [number, unknown, unknown];
+    const { status, message, headers } = headArguments(args);
     this.response.statusCode = status;
-    if (typeof second === 'string') {
-      this.response.statusMessage = second;
+    if (message !== undefined) {
+      this.response.statusMessage = message;
     }
-    const headers = (typeof second === 'string' ? third : (second ?? third)) as
-      | Record<string, string | string[] | number>
-      | readonly (string | readonly string[])[]
-      | undefined;
-    for (const [name, value] of headerPairs(headers)) {
+    for (const [name, value] of headers) {
       this.response.setHeader(name, value);
     }
     this.commit();
@@ -169,7 +178,7 @@ export class HeldResponse {
   }
 
   private write(args: unknown[]): boolean {
-    const { chunk, encoding, callback } = readArgs(args);
+    const { chunk, encoding, callback } = bodyArguments(args);
     this.commit();
     this.collect(chunk, encoding);
     if (callback !== undefined) {
@@ -182,7 +191,7 @@ export class HeldResponse {
     if (this.isEnded) {
       return this.response;
     }
-    const { chunk, encoding, callback } = readArgs(args);
+    const { chunk, encoding, callback } = bodyArguments(args);
     this.commit();
     this.collect(chunk, encoding);
     if (callback !== undefined) {
@@ -250,57 +259,18 @@ export class HeldResponse {
     }
   }
 
-  private override(name: (typeof METHODS)[number], value: unknown): void {
+  /** A wrapper that was put around it while held may still call it later: then it means the real one. */
+  private override(name: (typeof METHODS)[number], held: (args: unknown[]) => unknown): void {
+    const value = (...args: unknown[]): unknown => {
+      const current = this.response[name] as (...args: unknown[]) => unknown;
+      return this.isLetGo && current !== value
+        ? Reflect.apply(current, this.response, args)
+        : held(args);
+    };
     Object.defineProperty(this.response, name, { value, configurable: true, writable: true });
   }
 
   private pretend(name: (typeof GETTERS)[number], get: () => boolean): void {
     Object.defineProperty(this.response, name, { get, set: () => undefined, configurable: true });
-  }
-}
-
-function isBodiless(status: number): boolean {
-  return status === 204 || status === 304;
-}
-
-function readArgs(args: unknown[]): {
-  chunk: unknown;
-  encoding: BufferEncoding | undefined;
-  callback: Callback | undefined;
-} {
-  const callback = args.find((arg) => typeof arg === 'function') as Callback | undefined;
-  const [chunk, encoding] = args.filter((arg) => typeof arg !== 'function');
-  return {
-    chunk,
-    encoding: typeof encoding === 'string' ? (encoding as BufferEncoding) : undefined,
-    callback,
-  };
-}
-
-/** Node takes an object, a flat array of names and values, or an array of pairs. */
-function* headerPairs(
-  headers:
-    | Record<string, string | string[] | number>
-    | readonly (string | readonly string[])[]
-    | undefined
-    | null,
-): Generator<[string, string | string[] | number]> {
-  if (headers === undefined || headers === null) {
-    return;
-  }
-  if (!Array.isArray(headers)) {
-    for (const [name, value] of Object.entries(headers)) {
-      if (value !== undefined) {
-        yield [name, value];
-      }
-    }
-    return;
-  }
-  if (Array.isArray(headers[0])) {
-    yield* headers as [string, string][];
-    return;
-  }
-  for (let index = 0; index + 1 < headers.length; index += 2) {
-    yield [headers[index] as string, headers[index + 1] as string];
   }
 }

@@ -7,7 +7,7 @@ export interface HttpExchange {
   /** The platform's request: what guards, `scope` and `fingerprint` see. */
   readonly request: HttpRequest & PlatformRequest;
   /** The platform's response. */
-  readonly response: { hijack?: () => unknown };
+  readonly response: { send: () => unknown };
   /** Node's own pair beneath it. */
   readonly rawRequest: IncomingMessage;
   readonly rawResponse: ServerResponse;

@@ -1,5 +1,5 @@
 import type { CallHandler, ExecutionContext } from '@nestjs/common';
-import { lastValueFrom, type Subscriber } from 'rxjs';
+import { from, lastValueFrom, takeUntil, tap, type Observable, type Subscriber } from 'rxjs';
 import { calls, type Call } from '../call-context.js';
 import type { Attempt } from '../engine/attempt.js';
 import { IdempotencyError } from '../engine/errors.js';
@@ -12,7 +12,7 @@ import type { HttpExchange } from './http-exchange.js';
 import { PROBLEM_CONTENT_TYPE, IdempotencyException, problemOf } from './problem.js';
 import { readResponse, recordResponse, type WireResponse } from './recorded-response.js';
 import type { RequestOperations } from './request-operations.js';
-import { answersByItself } from './response-handling.js';
+import { answersByItself, isEventStream } from './response-handling.js';
 import type { RouteSettings } from './route-settings.js';
 
 /** How long a pipeline whose client is gone may still take to end its response. */
@@ -101,11 +101,9 @@ export class IdempotentRequest {
       // the handler ran, but another attempt's outcome stands; its own response is dropped
       return held.replace(recorded, REPLAYED);
     }
-    if (answersByItself(context)) {
-      // nobody would end the response
-      exchange.response.hijack?.();
-      held.replace(recorded, REPLAYED);
-      return this.pass(undefined);
+    if (answersByItself(context) && !held.released) {
+      // the handler would have ended the response
+      exchange.response.send();
     }
     // the pipeline finishes with nothing, so that whatever watches it from outside completes
     this.pass(undefined);
@@ -175,29 +173,43 @@ export class IdempotentRequest {
 
   /** Runs pipes and handler, apart from anybody's subscription, and hands what came out to the outside. */
   private handle(call: Call): Promise<Handled> {
-    const { next } = this.parts;
-    this.handled = calls
-      .run(call, () => lastValueFrom(next.handle(), { defaultValue: undefined }))
-      .then(
-        (value): Handled => {
-          this.isHandled = true;
-          this.pass(value);
-          return { failed: false };
-        },
-        (error: unknown): Handled => {
-          this.isHandled = true;
-          this.fail(error);
-          return { failed: true, error };
-        },
-      );
+    const { next, context } = this.parts;
+    const results = calls.run(call, () => next.handle());
+    const handling = isEventStream(context.getHandler())
+      ? this.forward(results)
+      : lastValueFrom(results, { defaultValue: undefined }).then((value) => this.pass(value));
+    this.handled = handling.then(
+      (): Handled => {
+        this.isHandled = true;
+        return { failed: false };
+      },
+      (error: unknown): Handled => {
+        this.isHandled = true;
+        this.fail(error);
+        return { failed: true, error };
+      },
+    );
     return this.handled;
+  }
+
+  /** Events go out one by one, until they end or nobody listens any longer. */
+  private async forward(events: Observable<unknown>): Promise<void> {
+    const forwarded = events.pipe(
+      takeUntil(from(this.abandonment)),
+      tap((event) => this.outside.next(event)),
+    );
+    await lastValueFrom(forwarded, { defaultValue: undefined });
+    this.isAnswered = true;
+    this.outside.complete();
   }
 
   /** A response that nobody will end: its client is gone and the adapter does not write to dead sockets. */
   private async withoutEnd(handling: Promise<Handled>, signal: AbortSignal): Promise<'never'> {
     await handling;
     await Promise.race([closed(this.parts.exchange), aborted(signal)]);
-    await pause(GONE_GRACE_MS);
+    do {
+      await pause(GONE_GRACE_MS);
+    } while (this.parts.held.isPiping && !signal.aborted);
     return 'never';
   }
 

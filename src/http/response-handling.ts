@@ -1,8 +1,9 @@
 import type { ExecutionContext } from '@nestjs/common';
 
-/** Nest's metadata keys and parameter types for what a handler takes; stable since Nest 6. */
+/** Nest's metadata keys and parameter types for how a handler answers; stable since Nest 6. */
 const ROUTE_ARGS = '__routeArguments__';
 const PASSTHROUGH = '__responsePassthrough__';
+const SSE = '__sse__';
 const RESPONSE_OR_NEXT = /^[12]:/;
 
 /** Whether the handler writes the response itself (`@Res()` or `@Next()` without `passthrough`). */
@@ -14,4 +15,9 @@ export function answersByItself(context: ExecutionContext): boolean {
     Object.keys(args).some((key) => RESPONSE_OR_NEXT.test(key)) &&
     Reflect.getMetadata(PASSTHROUGH, controller, name) !== true
   );
+}
+
+/** Whether the handler answers with server-sent events (`@Sse()`). */
+export function isEventStream(handler: object): boolean {
+  return Reflect.hasMetadata(SSE, handler);
 }

@@ -44,9 +44,10 @@ export class RouteExplorer {
 function* handlersOf(controller: Controller): Generator<[Controller, Handler]> {
   let prototype = controller.prototype as object | null;
   while (prototype !== null && prototype !== Object.prototype) {
-    for (const { value } of Object.values(Object.getOwnPropertyDescriptors(prototype))) {
+    for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(prototype))) {
       if (
         typeof value === 'function' &&
+        name !== 'constructor' && // the class itself, which may be decorated too
         Reflect.hasMetadata(IDEMPOTENT_METADATA, value as object)
       ) {
         yield [controller, value as Handler];

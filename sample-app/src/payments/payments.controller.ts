@@ -25,7 +25,7 @@ export class PaymentsController {
   async pay(
     @CurrentUser() user: DemoUser,
     @Param('id', OrderIdPipe) orderId: string,
-    @Body() { simulate = {} }: PayOrder,
+    @Body() dto: PayOrder,
     @CurrentIdempotency() once: IdempotencyContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<OrderView> {
@@ -33,7 +33,7 @@ export class PaymentsController {
       tenant: user.tenant,
       orderId,
       paymentKey: once.derive('charge'),
-      simulate,
+      simulate: dto.simulate ?? {},
       signal: once.signal,
     });
     return showOrder(order, response);

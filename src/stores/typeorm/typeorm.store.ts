@@ -18,10 +18,16 @@ import { driverError, safeCause, unavailable } from './errors.js';
 import { COLUMNS, misconfigured } from './schema.js';
 import type { TableOptions } from './schema.js';
 
-/** Statements that deadlocked, or claims that lost a race, are sent again for this long. */
+/**
+ * Statements that deadlocked, and claims that lost a race, are sent again for so long and at least
+ * so often: on a busy pool a single attempt may have waited longer than that for its connection.
+ */
 const RETRY_MS = 3_000;
+const RETRIES = 5;
 
-class LostRace extends Error {}
+class LostRace extends Error {
+  override readonly message = 'lost every race for the record';
+}
 
 /**
  * Keeps records in the application's own database: PostgreSQL, MySQL, MariaDB or SQLite
@@ -130,7 +136,7 @@ export class TypeOrmStore implements IdempotencyStore {
       } catch (error) {
         if (error instanceof IdempotencyError) throw error;
         const passing = error instanceof LostRace || dialect.isTransient(driverError(error));
-        if (!passing || performance.now() - started > RETRY_MS) {
+        if (!passing || (attempt > RETRIES && performance.now() - started > RETRY_MS)) {
           throw unavailable(dialect.name, error);
         }
       }

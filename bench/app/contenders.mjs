@@ -1,0 +1,51 @@
+import { createRequire } from 'node:module';
+import { Idempotent, IdempotencyModule, memoryStore } from 'nestjs-idempotency';
+import { memoryCache, naive } from './naive.interceptor.mjs';
+
+const require = createRequire(import.meta.url);
+
+/**
+ * The modules to import and the decorators to put on the handler.
+ *
+ * `guard`: `none`, `memory` and `typeorm` (this library), `node-idempotency-memory`,
+ * `node-idempotency-redis`, `naive-memory`, `naive-redis`.
+ */
+export async function contender({ guard, redis }) {
+  switch (guard) {
+    case 'none':
+      return { imports: [], decorators: [] };
+    case 'memory':
+      return ours({ store: memoryStore() });
+    case 'typeorm':
+      return ours({});
+    case 'node-idempotency-memory':
+      return nodeIdempotency({ adapter: 'memory' });
+    case 'node-idempotency-redis':
+      return nodeIdempotency({ adapter: 'redis', options: { url: redis } });
+    case 'naive-memory':
+      return { imports: [], decorators: [naive(memoryCache())] };
+    case 'naive-redis':
+      return { imports: [], decorators: [naive(await redisCache(redis))] };
+    default:
+      throw new Error(`There is no contender '${guard}'.`);
+  }
+}
+
+/** Defaults throughout; cleanup runs when the benchmark asks for it. */
+function ours({ store }) {
+  const options = { cleanup: false, ...(store ? { store } : {}) };
+  return { imports: [IdempotencyModule.forRoot(options)], decorators: [Idempotent()] };
+}
+
+function nodeIdempotency(storage) {
+  // CommonJS; loaded only for its own contenders
+  const { NodeIdempotencyModule, Idempotent: Once } = require('@node-idempotency/nestjs');
+  return { imports: [NodeIdempotencyModule.forRootAsync({ storage })], decorators: [Once()] };
+}
+
+async function redisCache(url) {
+  const { createClient } = require('redis');
+  const client = createClient({ url });
+  await client.connect();
+  return { get: (key) => client.get(key), set: (key, value) => client.set(key, value) };
+}

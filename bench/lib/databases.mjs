@@ -1,0 +1,72 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { idempotencyMigrations } from 'nestjs-idempotency/typeorm';
+import pg from 'pg';
+import { createClient } from 'redis';
+import { DataSource } from 'typeorm';
+
+const postgresUrl = process.env.BENCH_POSTGRES_URL ?? 'postgres://postgres@127.0.0.1:5432/postgres';
+export const redisUrl = process.env.BENCH_REDIS_URL ?? 'redis://127.0.0.1:6379/15';
+
+/** An empty database with the library's table and one for orders: its TypeORM options, and `drop()`. */
+export async function createDatabase(type) {
+  const { options, drop } = await (type === 'sqlite' ? createSqlite() : createPostgres());
+  const dataSource = new DataSource({ ...options, migrations: [...idempotencyMigrations()] });
+  await dataSource.initialize();
+  await dataSource.runMigrations();
+  const id = type === 'sqlite' ? 'integer PRIMARY KEY' : 'serial PRIMARY KEY';
+  await dataSource.query(`CREATE TABLE bench_order (id ${id}, item text, quantity integer)`);
+  await dataSource.destroy();
+  return { options, drop };
+}
+
+async function createSqlite() {
+  const folder = await mkdtemp(join(tmpdir(), 'idempotency-bench-'));
+  return {
+    options: { type: 'better-sqlite3', database: join(folder, 'bench.sqlite'), enableWAL: true },
+    drop: () => rm(folder, { recursive: true }),
+  };
+}
+
+async function createPostgres() {
+  const name = `idempotency_bench_${randomBytes(6).toString('hex')}`;
+  await onPostgres(`CREATE DATABASE ${name}`);
+  const url = new URL(postgresUrl);
+  url.pathname = `/${name}`;
+  return {
+    options: { type: 'postgres', url: url.href },
+    drop: () => onPostgres(`DROP DATABASE ${name} WITH (FORCE)`),
+  };
+}
+
+/** Runs one statement and answers its rows. */
+export async function onPostgres(sql, url = postgresUrl) {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    return (await client.query(sql)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+/** An empty Redis database; `drop()` empties it again. */
+export async function createRedis() {
+  const client = createClient({ url: redisUrl });
+  await client.connect();
+  if ((await client.dbSize()) > 0) {
+    await client.quit();
+    throw new Error(
+      'The Redis database of the benchmark is not empty. Empty it, or set BENCH_REDIS_URL to one ' +
+        'that may be flushed.',
+    );
+  }
+  return {
+    async drop() {
+      await client.flushDb();
+      await client.quit();
+    },
+  };
+}

@@ -1,0 +1,58 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { availableParallelism, cpus } from 'node:os';
+import { createClient } from 'redis';
+import { onPostgres, redisUrl } from './databases.mjs';
+
+const require = createRequire(import.meta.url);
+
+/** What the figures depend on, for the head of each page. */
+export async function machineFacts() {
+  const sqlite = new (require('better-sqlite3'))(':memory:');
+  const sqliteVersion = sqlite.prepare('SELECT sqlite_version() AS version').get().version;
+  sqlite.close();
+  return [
+    `${availableParallelism()} cores (${cpus()[0].model.trim()})`,
+    `Node ${process.versions.node}`,
+    `NestJS ${version('@nestjs/core')} on Express`,
+    `TypeORM ${version('typeorm')}`,
+    `SQLite ${sqliteVersion}`,
+    await postgres(),
+    await redis(),
+  ].join('; ');
+}
+
+function version(name) {
+  // not require(): a package need not export its package.json
+  const folder = require.resolve.paths(name).find((path) => exists(`${path}/${name}`));
+  return JSON.parse(readFileSync(`${folder}/${name}/package.json`, 'utf8')).version;
+}
+
+function exists(folder) {
+  try {
+    readFileSync(`${folder}/package.json`);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function postgres() {
+  const [settings] = await onPostgres(`SELECT current_setting('server_version') AS version,
+    current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS commit,
+    current_setting('autovacuum') AS autovacuum`);
+  const { version, fsync, commit, autovacuum } = settings;
+  return (
+    `PostgreSQL ${version.split(' ')[0]} ` +
+    `(fsync ${fsync}, synchronous_commit ${commit}, autovacuum ${autovacuum})`
+  );
+}
+
+async function redis() {
+  const client = createClient({ url: redisUrl });
+  await client.connect();
+  const version = /redis_version:(\S+)/.exec(await client.info('server'))[1];
+  const { appendonly } = await client.configGet('appendonly');
+  await client.quit();
+  return `Redis ${version} (appendonly ${appendonly})`;
+}

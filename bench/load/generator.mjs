@@ -1,0 +1,88 @@
+/** The load generator, in a process of its own. Every answer is measured to its last byte. */
+import { randomUUID } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
+import { answer } from '../lib/ipc.mjs';
+import { HttpClient } from './http-client.mjs';
+import { Tally } from './tally.mjs';
+
+/**
+ * Each of `clients` sends its next request when it has its answer, for `ms` milliseconds or until
+ * `requests` were sent. Without `keys` every request has a new key; with them they are taken in turn.
+ */
+async function closedLoop({ port, clients, ms = Infinity, requests = Infinity, keys }) {
+  const http = new HttpClient(port, clients);
+  const tally = new Tally();
+  const end = performance.now() + ms;
+  let sent = 0;
+  const client = async () => {
+    while (sent < requests && performance.now() < end) {
+      const key = keys ? keys[sent % keys.length] : randomUUID();
+      sent += 1;
+      tally.add(await http.post(key));
+    }
+  };
+  await Promise.all(Array.from({ length: clients }, client));
+  return tally.finish(http);
+}
+
+/**
+ * All clients send the same new key at once; whoever was refused sends it once more when all have
+ * their answer, as a retrying client would. Then the next key.
+ */
+async function duplicates({ port, clients, ms }) {
+  const http = new HttpClient(port, clients);
+  const tally = new Tally();
+  const end = performance.now() + ms;
+  let keys = 0;
+  let keysWithDifferingBodies = 0;
+  while (performance.now() < end) {
+    const key = randomUUID();
+    const send = async () => tally.add(await http.post(key));
+    const first = await Promise.all(Array.from({ length: clients }, send));
+    const refused = first.filter(({ status }) => status === 409);
+    const second = await Promise.all(refused.map(send));
+    const bodies = [...first, ...second].filter(({ status }) => status < 300);
+    keys += 1;
+    keysWithDifferingBodies += new Set(bodies.map(({ body }) => body)).size > 1 ? 1 : 0;
+  }
+  return { ...tally.finish(http), keys, keysWithDifferingBodies };
+}
+
+let pacedIsOver = false;
+
+/**
+ * `rate` requests a second with new keys, whether or not the answers keep up, until `stopPaced`.
+ * Measured from when the request was due, so that a stall counts for all that it delays.
+ */
+async function paced({ port, rate }) {
+  pacedIsOver = false;
+  const http = new HttpClient(port, 256);
+  const tally = new Tally();
+  const startedAt = performance.now();
+  const open = new Set();
+  for (let sent = 0; !pacedIsOver; sent += 1) {
+    const due = startedAt + (sent * 1000) / rate;
+    const early = due - performance.now();
+    if (early > 0) {
+      await setTimeout(early);
+    }
+    const request = http.post(randomUUID(), due).then((result) => {
+      tally.add(result);
+      open.delete(request);
+    });
+    open.add(request);
+  }
+  await Promise.all(open);
+  return tally.finish(http);
+}
+
+/** One request, for whoever wants to look at the answer. */
+async function one({ port, key }) {
+  const http = new HttpClient(port, 1);
+  const result = await http.post(key);
+  http.close();
+  return result;
+}
+
+answer({ closedLoop, duplicates, paced, one, stopPaced: () => (pacedIsOver = true) });
+process.send('ready');

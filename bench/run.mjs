@@ -1,0 +1,63 @@
+/**
+ * `node bench/run.mjs [cost] [peers] [storm] [cleanup] [--quick]`; without a name all of them. Prints
+ * each part's tables and, unless `--quick`, writes them to `bench/results/<part>.md`.
+ */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { stopAll } from './lib/ipc.mjs';
+import { machineFacts } from './lib/machine.mjs';
+import { cleanup } from './parts/cleanup.mjs';
+import { cost } from './parts/cost.mjs';
+import { peers } from './parts/peers.mjs';
+import { storm } from './parts/storm.mjs';
+
+const PARTS = { cost, peers, storm, cleanup };
+
+const FULL = {
+  rounds: 7,
+  roundMs: 1_500,
+  keys: 500,
+  stormRequests: 5_000,
+  expiredRows: 1_000_000,
+  quietMs: 20_000,
+  rate: 200,
+};
+
+/** Shows that everything runs; its figures mean nothing. */
+const QUICK = {
+  ...FULL,
+  rounds: 2,
+  roundMs: 300,
+  keys: 100,
+  stormRequests: 300,
+  expiredRows: 20_000,
+  quietMs: 1_000,
+};
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { quick: { type: 'boolean', default: false } },
+});
+const unknown = positionals.find((name) => !(name in PARTS));
+if (unknown) {
+  console.error(`There is no part '${unknown}'. Name any of: ${Object.keys(PARTS).join(', ')}.`);
+  process.exit(1);
+}
+
+try {
+  const facts = await machineFacts();
+  for (const name of positionals.length > 0 ? positionals : Object.keys(PARTS)) {
+    const startedAt = performance.now();
+    const [title, ...rest] = (await PARTS[name](values.quick ? QUICK : FULL)).split('\n');
+    const page = [title, '', `On ${facts}.`, ...rest].join('\n');
+    console.log(page);
+    console.log(`(${name}: ${Math.round((performance.now() - startedAt) / 1000)} s)\n`);
+    if (!values.quick) {
+      const results = new URL('results/', import.meta.url);
+      await mkdir(results, { recursive: true });
+      await writeFile(new URL(`${name}.md`, results), page);
+    }
+  }
+} finally {
+  stopAll();
+}

@@ -1,0 +1,170 @@
+import { isDeepStrictEqual } from 'node:util';
+import fc from 'fast-check';
+import { TooDeepError } from '../../src/engine/canonical-json.js';
+import { compareFingerprints, fingerprint } from '../../src/engine/fingerprint.js';
+import { derivedKey, newOwner, recordId, type Identity } from '../../src/engine/identity.js';
+
+const identity: Identity = { namespace: 'shop', scope: 'alice', operation: 'http', key: 'k-1' };
+
+/** Few and nasty, so that parts which run into each other are hit often. */
+const part = fc.string({
+  unit: fc.constantFrom(
+    'a',
+    'A',
+    '1',
+    ':',
+    '1:',
+    '\0',
+    '|',
+    '\ud800',
+    '\udc00',
+    '\ufffd',
+    'é',
+    'é',
+  ),
+  maxLength: 3,
+});
+const identities = fc.record<Identity>({
+  namespace: part,
+  scope: part,
+  operation: part,
+  key: part,
+});
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+
+describe('recordId', () => {
+  it('is the same for the same identity and differs for every other', () => {
+    fc.assert(
+      fc.property(identities, identities, (one, other) => {
+        expect(recordId(one) === recordId(other)).toBe(isDeepStrictEqual(one, other));
+      }),
+      { numRuns: 10_000 },
+    );
+  });
+
+  it('keeps parts apart that move over a border', () => {
+    const parts = fc.tuple(part, part, part, part, fc.nat({ max: 2 }));
+    fc.assert(
+      fc.property(parts, ([namespace, scope, operation, key, border]) => {
+        const list = [namespace, scope, operation, key];
+        const moved = [...list];
+        const whole = `${list[border]}${list[border + 1]}`;
+        moved[border] = whole.slice(0, (list[border] as string).length + 1);
+        moved[border + 1] = whole.slice((list[border] as string).length + 1);
+        const [a = '', b = '', c = '', d = ''] = moved;
+        const other = { namespace: a, scope: b, operation: c, key: d };
+        const same = isDeepStrictEqual(list, moved);
+        expect(recordId(other) === recordId({ namespace, scope, operation, key })).toBe(same);
+      }),
+      { numRuns: 5_000 },
+    );
+  });
+
+  it.each([
+    ['case', 'k', 'K'],
+    ['a trailing blank', 'k', 'k '],
+    ['composition (NFC and NFD)', 'é', 'é'],
+    ['width', 'k', 'k'],
+    ['lone surrogates', '\ud800', '\udbff'],
+    ['a lone surrogate and the replacement character', '\ud800', '\ufffd'],
+    ['the end of 4,000 characters', `${'x'.repeat(3_999)}a`, `${'x'.repeat(3_999)}b`],
+    ['names of built-in members', '__proto__', 'constructor'],
+  ])('minds %s', (_, one, other) => {
+    expect(recordId({ ...identity, key: one })).not.toBe(recordId({ ...identity, key: other }));
+  });
+
+  it('never changes: records outlive a release', () => {
+    expect(recordId(identity)).toBe('2b36e97daa22f7e4dc1333d6001262be');
+    expect(derivedKey(recordId(identity), 'charge')).toBe('13795191a8a7f19847340fc1f7ef8694');
+    expect(hex(fingerprint(identity, { body: { a: 1 }, path: '/orders' }))).toBe(
+      '01cec1fe45a10d3a1bc900fd5a9b19d741',
+    );
+  });
+});
+
+describe('derivedKey and newOwner', () => {
+  it('derives another key for each name and each record, and tells nothing of either', () => {
+    const keys = [
+      derivedKey('a', 'b'),
+      derivedKey('a', 'c'),
+      derivedKey('ab', ''),
+      derivedKey('', 'ab'),
+    ];
+    expect(new Set(keys).size).toBe(4);
+    expect(keys.every((text) => /^[0-9a-f]{32}$/.test(text))).toBe(true);
+  });
+
+  it('makes owners of 128 random bits', () => {
+    const owners = Array.from({ length: 100 }, newOwner);
+    expect(new Set(owners).size).toBe(100);
+    expect(owners.every((owner) => /^[0-9a-f]{32}$/.test(owner))).toBe(true);
+  });
+});
+
+describe('fingerprint', () => {
+  it('is a version byte and 16 bytes', () => {
+    expect(hex(fingerprint(identity, {}))).toMatch(/^01[0-9a-f]{32}$/);
+  });
+
+  it('does not mind the order of parts nor of members', () => {
+    expect(fingerprint(identity, { a: { x: 1, y: 2 }, b: 2 })).toEqual(
+      fingerprint(identity, { b: 2, a: { y: 2, x: 1 } }),
+    );
+  });
+
+  it('minds every part, its name and the whole identity', () => {
+    const prints = [
+      fingerprint(identity, { a: 1 }),
+      fingerprint(identity, { a: '1' }),
+      fingerprint(identity, { b: 1 }),
+      fingerprint(identity, { a: 1, b: 1 }),
+      fingerprint(identity, {}),
+      ...(['namespace', 'scope', 'operation', 'key'] as const).map((name) =>
+        fingerprint({ ...identity, [name]: 'other' }, { a: 1 }),
+      ),
+    ];
+    expect(new Set(prints.map(hex)).size).toBe(prints.length);
+  });
+
+  it('differs for unequal payloads', () => {
+    const values = fc.jsonValue().map((value) => JSON.parse(JSON.stringify(value)) as unknown);
+    fc.assert(
+      fc.property(values, values, (one, other) => {
+        const compared = compareFingerprints(
+          fingerprint(identity, { body: one }),
+          fingerprint(identity, { body: other }),
+        );
+        expect(compared).toBe(isDeepStrictEqual(one, other) ? 'same' : 'different');
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it('refuses a part that is nested too deep', () => {
+    const cycle: unknown[] = [];
+    cycle.push(cycle);
+    expect(() => fingerprint(identity, { body: cycle })).toThrow(TooDeepError);
+  });
+});
+
+describe('compareFingerprints', () => {
+  const stored = fingerprint(identity, {});
+
+  it.each([
+    ['empty', new Uint8Array()],
+    ['of another version', Uint8Array.from([2, ...stored.subarray(1)])],
+    ['cut short', stored.subarray(0, 16)],
+    ['longer', Buffer.concat([stored, Buffer.of(0)])],
+  ])('cannot read one that is %s', (_, other) => {
+    expect(compareFingerprints(other, stored)).toBe('unreadable');
+  });
+
+  it('sees every changed byte', () => {
+    for (let at = 1; at < stored.length; at += 1) {
+      const other = Uint8Array.from(stored);
+      other[at] = (other[at] as number) ^ 1;
+      expect(compareFingerprints(other, stored)).toBe('different');
+    }
+  });
+});
