@@ -15,9 +15,9 @@ const PARTS = { cost, peers, storm, cleanup };
 
 const FULL = {
   rounds: 7,
-  roundMs: 1_500,
+  roundMs: 1_000,
   keys: 500,
-  stormRequests: 5_000,
+  stormRequests: 3_000,
   expiredRows: 1_000_000,
   quietMs: 20_000,
   rate: 200,

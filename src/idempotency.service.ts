@@ -19,10 +19,12 @@ import { HTTP_OPERATION } from './http/request-operations.js';
 import { IDEMPOTENCY_SETTINGS } from './idempotency.constants.js';
 import type { IdempotencyDefaults } from './idempotency.options.js';
 import { operationSettings, type ModuleSettings } from './idempotency.settings.js';
+import { misconfigured } from './options-check.js';
 import { decodeOutcome, encodeError, encodeValue } from './value-codec.js';
 
 const EXECUTE_OPERATION = 'execute';
 const LONGEST_KEY = 4_000;
+const LARGEST_PAGE = 1_000;
 
 /** Names a record. */
 export interface IdempotencyKey {
@@ -163,9 +165,19 @@ export class IdempotencyService {
     return null;
   }
 
-  /** Live records, page by page, for example all `uncertain` ones. */
+  /**
+   * Live records, page by page, for example all `uncertain` ones.
+   *
+   * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for a `limit` that is none.
+   */
   async list(options: ListOptions = {}): Promise<IdempotencyRecordView[]> {
     const { limit = 100, ...filter } = options;
+    if (!Number.isInteger(limit) || limit < 1 || limit > LARGEST_PAGE) {
+      throw misconfigured(
+        'IdempotencyService.list()',
+        `option 'limit' is ${limit}. Write a whole number from 1 to ${LARGEST_PAGE}.`,
+      );
+    }
     const records = await this.engine.store.list({ ...filter, limit });
     return records.map(view);
   }

@@ -10,7 +10,7 @@ type Handler = (...args: unknown[]) => unknown;
  * an idempotent method that runs unprotected, in silence, is the bug this library exists to prevent.
  */
 export function protectedHandler(original: Handler, name: string): Handler {
-  return new Proxy(original, {
+  const handler = new Proxy(original, {
     apply(target, self, args) {
       const call = calls.getStore();
       if (call === undefined) {
@@ -22,9 +22,11 @@ export function protectedHandler(original: Handler, name: string): Handler {
       }
       call.handlerStarted = true;
       const result: unknown = Reflect.apply(target, self, args);
-      return isEventStream(target) ? result : lastValue(result);
+      // decorators above ours write to this function, those beneath were copied to it
+      return isEventStream(handler) ? result : lastValue(result);
     },
   });
+  return handler;
 }
 
 /** Nest stops listening to a handler's Observable when the client hangs up. The outcome still counts. */

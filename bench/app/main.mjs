@@ -37,6 +37,7 @@ await app.listen(0, '127.0.0.1');
 answer({
   port: () => app.getHttpServer().address().port,
   effects: () => effects.take(),
+  cpuMs: () => cpuMs(),
   statements: () => statements.take(),
   closeGate: () => effects.closeGate(),
   openGate: () => effects.openGate(),
@@ -44,3 +45,9 @@ answer({
   deleteExpired: () => app.get(IdempotencyService).deleteExpired(),
 });
 process.send('ready');
+
+/** CPU time that this process has had, in milliseconds. */
+function cpuMs() {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}

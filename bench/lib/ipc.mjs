@@ -38,7 +38,11 @@ export async function start(script, args = []) {
     const id = message === 'ready' ? 'ready' : message.id;
     const { resolve, reject } = waiting.get(id);
     waiting.delete(id);
-    message.error ? reject(new Error(message.error)) : resolve(message.output);
+    if (message.error) {
+      reject(new Error(message.error));
+    } else {
+      resolve(message.output);
+    }
   });
   await ready;
 

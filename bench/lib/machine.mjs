@@ -16,25 +16,15 @@ export async function machineFacts() {
     `Node ${process.versions.node}`,
     `NestJS ${version('@nestjs/core')} on Express`,
     `TypeORM ${version('typeorm')}`,
-    `SQLite ${sqliteVersion}`,
+    `SQLite ${sqliteVersion} (WAL, synchronous NORMAL, as better-sqlite3 has it)`,
     await postgres(),
     await redis(),
   ].join('; ');
 }
 
 function version(name) {
-  // not require(): a package need not export its package.json
-  const folder = require.resolve.paths(name).find((path) => exists(`${path}/${name}`));
-  return JSON.parse(readFileSync(`${folder}/${name}/package.json`, 'utf8')).version;
-}
-
-function exists(folder) {
-  try {
-    readFileSync(`${folder}/package.json`);
-    return true;
-  } catch {
-    return false;
-  }
+  const manifest = new URL(`../../node_modules/${name}/package.json`, import.meta.url);
+  return JSON.parse(readFileSync(manifest, 'utf8')).version;
 }
 
 async function postgres() {

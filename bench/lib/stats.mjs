@@ -5,13 +5,14 @@ export function percentile(values, share) {
 
 export const median = (values) => percentile(values, 0.5);
 
-/** The rounds of one variant in one line: latencies over all rounds, throughput as the median round. */
+/** The rounds of one variant in one line: latencies over all rounds, the rest of the median round. */
 export function summary(rounds) {
   const latencies = rounds.flatMap((round) => round.latencies);
   return {
     p50: percentile(latencies, 0.5),
     p99: percentile(latencies, 0.99),
     perSecond: spread(rounds.map((round) => round.perSecond)),
+    cpuMs: median(rounds.map((round) => round.cpuMs ?? NaN)),
     statuses: addStatuses(rounds),
   };
 }

@@ -2,7 +2,7 @@ import { createDatabase, createRedis, redisUrl } from '../lib/databases.mjs';
 import { ms, table, whole, wholeSpread } from '../lib/format.mjs';
 import { start } from '../lib/ipc.mjs';
 import { expectOnly, summary } from '../lib/stats.mjs';
-import { startApp } from './support.mjs';
+import { run, startApp } from './support.mjs';
 
 const CLIENTS = 16;
 
@@ -40,10 +40,10 @@ async function measure(contenders, { rounds, roundMs }) {
     for (let turn = 0; turn < apps.length; turn += 1) {
       const index = (turn + round) % apps.length;
       const app = apps[index];
-      const job = { port: app.port, clients: CLIENTS, ms: roundMs };
-      const fresh = await generator.ask('closedLoop', job);
+      const job = { clients: CLIENTS, ms: roundMs };
+      const fresh = await run(generator, app, 'closedLoop', job);
       await app.ask('effects');
-      const duplicates = await generator.ask('duplicates', job);
+      const duplicates = await run(generator, app, 'duplicates', job);
       const effects = await app.ask('effects');
       if (round > 0) {
         results[index].fresh.push(fresh);
@@ -73,6 +73,7 @@ function page(results, { rounds, roundMs }) {
       wholeSpread(alone.perSecond),
       ms(alone.p50),
       ms(alone.p99),
+      ms(alone.cpuMs),
       wholeSpread(together.perSecond),
       ms(together.p50),
       ms(together.p99),
@@ -87,12 +88,14 @@ function page(results, { rounds, roundMs }) {
 The handler waits 5 ms, as for another service. *New keys*: ${CLIENTS} clients, each request has its own key.
 *Duplicates*: ${CLIENTS} clients send the same new key at once; whoever is refused (409) sends it again once all
 are answered; then the next key. Both in ${rounds} interleaved rounds of ${roundMs / 1000} s; times in milliseconds over all
-rounds, throughput of the median round (lowest–highest). The applications count the effects
+rounds, throughput of the median round (lowest–highest). *CPU* is what the application's process spent
+on a request. The applications count the effects
 themselves. **Bold** is a broken promise: an effect that happened twice, or clients of one key that
 were told different things.
 
-Memory keeps nothing over a restart, and every instance has its own. What Redis keeps depends on its
-persistence (above); SQLite and PostgreSQL have the outcome on disk before it is answered.
+These are not equally durable. Memory keeps nothing over a restart, and every instance has its own.
+SQLite keeps everything when the process dies (in WAL mode with \`synchronous=NORMAL\` a power failure can cost
+the last commits), PostgreSQL also then. What Redis keeps depends on its persistence, see above.
 
 ${table(
   [
@@ -100,6 +103,7 @@ ${table(
     'new keys: requests/s',
     'p50',
     'p99',
+    'CPU',
     'duplicates: requests/s',
     'p50',
     'p99',

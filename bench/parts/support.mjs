@@ -13,3 +13,11 @@ export async function usedKeys(generator, port, count) {
   await generator.ask('closedLoop', { port, clients: 4, requests: count, keys });
   return keys;
 }
+
+/** A job of the generator, and what it cost the application's process: milliseconds of CPU per request. */
+export async function run(generator, app, name, job) {
+  const before = await app.ask('cpuMs');
+  const result = await generator.ask(name, { port: app.port, ...job });
+  const cpuMs = ((await app.ask('cpuMs')) - before) / result.latencies.length;
+  return { ...result, cpuMs };
+}

@@ -1,4 +1,3 @@
-import { jest } from '@jest/globals';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { AddressInfo } from 'node:net';
 import { DataSource } from 'typeorm';
@@ -7,9 +6,6 @@ import { Client, key } from './client.js';
 import type { Answer } from './client.js';
 import { databases } from './databases.js';
 import type { TestDatabase } from './databases.js';
-
-// Starting the app migrates a database, which takes its time on a busy machine.
-jest.setTimeout(30_000);
 
 const times = <T>(count: number, what: () => Promise<T>): Promise<T[]> =>
   Promise.all(Array.from({ length: count }, what));

@@ -53,7 +53,7 @@ export function answerOf(
 /** As long as the attempt has been running so far, within what is left of its lease; at least a second. */
 function secondsToWait({ claimedAt, leaseUntil }: StoredRecord, now: number): number {
   const running = now - claimedAt;
-  const left = (leaseUntil ?? now) - now;
+  const left = (leaseUntil as number) - now; // in progress, so that it has one
   return Math.max(1, Math.ceil(Math.min(running, left) / 1000));
 }
 

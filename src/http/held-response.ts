@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
-import { keepPiping, type KeptPipes } from './kept-pipes.js';
+import type { Readable } from 'node:stream';
+import { KeptPipes } from './kept-pipes.js';
 import type { WireResponse } from './recorded-response.js';
 import { bodyArguments, headArguments, type Callback } from './response-arguments.js';
 
@@ -41,7 +42,7 @@ export class HeldResponse {
   private readonly chunks: Buffer[] = [];
   private readonly callbacks: Callback[] = [];
   private readonly pipes: KeptPipes;
-  private size = 0;
+  private bodySize = 0;
   private head: { status: number; message: string; headers: WireResponse['headers'] } | undefined;
   private isEnded = false;
   private isLetGo = false;
@@ -55,6 +56,7 @@ export class HeldResponse {
     private readonly response: ServerResponse,
     private readonly maxBytes: number,
   ) {
+    this.pipes = new KeptPipes(response);
     HeldResponse.held.add(response);
     this.event = new Promise((resolve) => {
       this.resolveEvent = resolve;
@@ -69,16 +71,22 @@ export class HeldResponse {
     this.pretend('headersSent', () => this.head !== undefined);
     this.pretend('writableEnded', () => this.isEnded);
     this.pretend('finished', () => this.isEnded);
-    this.pipes = keepPiping(response);
   }
 
   get released(): boolean {
     return this.isLetGo;
   }
 
-  /** Whether a stream that has not ended yet is piped into the response. */
-  get isPiping(): boolean {
-    return this.pipes.isPiping;
+  /** Bytes of the body written so far. */
+  get size(): number {
+    return this.bodySize;
+  }
+
+  /** What is streamed from here is wanted even when the client is gone. */
+  keep(source: Readable): void {
+    if (!this.isLetGo) {
+      this.pipes.keep(source);
+    }
   }
 
   /** What was written so far, as it would have gone out. */
@@ -220,8 +228,8 @@ export class HeldResponse {
     const bytes =
       typeof chunk === 'string' ? Buffer.from(chunk, encoding) : Buffer.from(chunk as Uint8Array);
     this.chunks.push(bytes);
-    this.size += bytes.length;
-    if (this.size > this.maxBytes) {
+    this.bodySize += bytes.length;
+    if (this.bodySize > this.maxBytes) {
       this.overflow();
     }
   }

@@ -1,4 +1,4 @@
-import type { CallHandler, ExecutionContext } from '@nestjs/common';
+import { StreamableFile, type CallHandler, type ExecutionContext } from '@nestjs/common';
 import { from, lastValueFrom, takeUntil, tap, type Observable, type Subscriber } from 'rxjs';
 import { calls, type Call } from '../call-context.js';
 import type { Attempt } from '../engine/attempt.js';
@@ -15,7 +15,7 @@ import type { RequestOperations } from './request-operations.js';
 import { answersByItself, isEventStream } from './response-handling.js';
 import type { RouteSettings } from './route-settings.js';
 
-/** How long a pipeline whose client is gone may still take to end its response. */
+/** A response that gets no further for this long, when its client is gone, is over. */
 const GONE_GRACE_MS = 1_000;
 const REPLAYED = { 'idempotent-replayed': 'true' };
 const UNPROTECTED = { 'idempotency-unprotected': 'true' };
@@ -112,6 +112,9 @@ export class IdempotentRequest {
   }
 
   private pass(value: unknown): void {
+    if (value instanceof StreamableFile) {
+      this.parts.held.keep(value.getStream());
+    }
     this.isAnswered = true;
     this.outside.next(value);
     this.outside.complete();
@@ -203,13 +206,16 @@ export class IdempotentRequest {
     this.outside.complete();
   }
 
-  /** A response that nobody will end: its client is gone and the adapter does not write to dead sockets. */
+  /** A response that nobody will end: adapters stop writing when the client is gone. */
   private async withoutEnd(handling: Promise<Handled>, signal: AbortSignal): Promise<'never'> {
+    const { held, exchange } = this.parts;
     await handling;
-    await Promise.race([closed(this.parts.exchange), aborted(signal)]);
+    await Promise.race([closed(exchange), aborted(signal)]);
+    let before: number;
     do {
+      before = held.size;
       await pause(GONE_GRACE_MS);
-    } while (this.parts.held.isPiping && !signal.aborted);
+    } while (held.size > before);
     return 'never';
   }
 

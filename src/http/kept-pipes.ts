@@ -1,73 +1,62 @@
 import type { ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 
-export interface KeptPipes {
-  /** Whether a stream that has not ended yet is piped into the response. */
-  readonly isPiping: boolean;
-  stop(): void;
-}
-
 /**
- * When a client hangs up, Node stops piping to its response, and adapters destroy the stream. While the
- * response is held, its bytes are still wanted: what was piped goes on to its end, and is destroyed
- * after the hold.
+ * When a client hangs up, Node stops piping to its response, and adapters destroy what they stream to
+ * it. While the response is held, its bytes are still wanted: what was piped goes on to its end, and
+ * is destroyed after the hold.
  */
-export function keepPiping(response: ServerResponse): KeptPipes {
+export class KeptPipes {
   /** How to stop keeping each stream. */
-  const kept = new Map<Readable, () => void>();
+  private readonly kept = new Map<Readable, () => void>();
 
-  const onPipe = (source: Readable): void => {
-    if (!kept.has(source)) {
-      kept.set(
-        source,
-        postponeDestroy(source, () => isGone(response)),
-      );
-    }
-  };
-  const onUnpipe = (source: Readable): void => {
-    if (isGone(response) && kept.has(source) && !source.readableEnded) {
-      process.nextTick(() => kept.has(source) && source.pipe(response));
-    }
-  };
-  response.on('pipe', onPipe).on('unpipe', onUnpipe);
+  constructor(private readonly response: ServerResponse) {
+    response.on('pipe', this.keep).on('unpipe', this.goOn);
+  }
 
-  return {
-    get isPiping() {
-      return [...kept.keys()].some((source) => !source.readableEnded && !source.destroyed);
-    },
-    stop() {
-      response.off('pipe', onPipe).off('unpipe', onUnpipe);
-      const restores = [...kept.values()];
-      kept.clear();
-      restores.forEach((restore) => restore());
-    },
+  /** From now on the stream outlives the client. One that fails is destroyed at once all the same. */
+  readonly keep = (source: Readable): void => {
+    if (!this.kept.has(source)) {
+      this.kept.set(source, this.postponeDestroy(source));
+    }
   };
-}
 
-/** Until the answered function is called. A stream that fails is destroyed at once all the same. */
-function postponeDestroy(source: Readable, isPostponed: () => boolean): () => void {
-  const before = Object.getOwnPropertyDescriptor(source, 'destroy');
-  const destroy = source.destroy;
-  let isWanted = false;
-  source.destroy = (error) => {
-    if (error || !isPostponed()) {
-      return destroy.call(source, error);
-    }
-    isWanted = true;
-    return source;
-  };
-  return () => {
-    if (before === undefined) {
-      delete (source as Partial<Readable>).destroy;
-    } else {
-      Object.defineProperty(source, 'destroy', before);
-    }
-    if (isWanted) {
-      source.destroy();
-    }
-  };
-}
+  stop(): void {
+    this.response.off('pipe', this.keep).off('unpipe', this.goOn);
+    this.kept.forEach((restore) => restore());
+    this.kept.clear();
+  }
 
-function isGone(response: ServerResponse): boolean {
-  return response.destroyed || response.req.socket?.destroyed === true;
+  private readonly goOn = (source: Readable): void => {
+    if (this.isGone() && this.kept.has(source) && !source.readableEnded) {
+      process.nextTick(() => this.kept.has(source) && source.pipe(this.response));
+    }
+  };
+
+  private postponeDestroy(source: Readable): () => void {
+    const before = Object.getOwnPropertyDescriptor(source, 'destroy');
+    const destroy = source.destroy;
+    let isPostponed = false;
+    source.destroy = (error) => {
+      if (error || !this.isGone()) {
+        return destroy.call(source, error);
+      }
+      isPostponed = true;
+      return source;
+    };
+    return () => {
+      if (before === undefined) {
+        delete (source as Partial<Readable>).destroy;
+      } else {
+        Object.defineProperty(source, 'destroy', before);
+      }
+      if (isPostponed) {
+        source.destroy();
+      }
+    };
+  }
+
+  private isGone(): boolean {
+    return this.response.destroyed || this.response.req.socket?.destroyed === true;
+  }
 }

@@ -257,7 +257,7 @@ describe.each(platforms)('problems on %s', (platform) => {
         headers: [['x-reject', String(status)]],
       });
       expect(rejected.status).toBe(status);
-      expect(await store.list({ limit: 10, scope: 'nobody' })).toEqual([]);
+      expect((await store.list({ limit: 1_000 })).filter((it) => it.key === key)).toEqual([]);
       const corrected = await post('/guarded', { body: { amount: 2 } });
       expect(corrected.json()).toEqual({ run: 1, amount: 2 });
       expect(corrected.header('idempotent-replayed')).toBeUndefined();
@@ -374,7 +374,7 @@ describe.each(platforms)('problems on %s', (platform) => {
         { numRuns: 100 },
       );
       expect(runs).toBe(1);
-    });
+    }, 30_000);
   });
 
   it('a key that is older than the window is refused, and a fresh one runs', async () => {

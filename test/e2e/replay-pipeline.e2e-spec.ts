@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import {
+  applyDecorators,
   Body,
   Catch,
   ClassSerializerInterceptor,
@@ -74,14 +75,12 @@ class Stamping implements NestInterceptor {
 @Injectable()
 class Choking implements NestInterceptor {
   intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    return next
-      .handle()
-      .pipe(
-        map((data: { items: number[] }) => ({
-          ...data,
-          items: data.items.map((item) => item * 2),
-        })),
-      );
+    return next.handle().pipe(
+      map((data: { items: number[] }) => ({
+        ...data,
+        items: data.items.map((item) => item * 2),
+      })),
+    );
   }
 }
 
@@ -112,34 +111,34 @@ const INTERCEPTORS = [Logging, Stamping, Choking, Serializing];
 
 /** One controller whose interceptors and filter are bound at the given places around `@Idempotent()`. */
 function controllerWith(interceptorsAt: Place, filterAt: Place): Type {
+  const at = (place: Place): (MethodDecorator & ClassDecorator)[] => [
+    ...(interceptorsAt === place ? [UseInterceptors(...INTERCEPTORS)] : []),
+    ...(filterAt === place ? [UseFilters(RandomIdFilter)] : []),
+  ];
+  // applied in this order, and so written from the bottom to the top
+  const idempotent = applyDecorators(
+    ...at('below'),
+    Idempotent({ errors: 'store-all' }),
+    ...at('above'),
+  );
+
+  @Controller('accounts')
+  @applyDecorators(...at('class'))
   class AccountsController {
+    @idempotent
+    @Post('open')
     open(): Account {
       runs += 1;
       return new Account();
     }
 
+    @idempotent
+    @Post('fail')
     fail(): never {
       runs += 1;
       throw new DomainError('no credit');
     }
   }
-  const at = (place: Place): (MethodDecorator & ClassDecorator)[] => [
-    ...(interceptorsAt === place ? [UseInterceptors(...INTERCEPTORS)] : []),
-    ...(filterAt === place ? [UseFilters(RandomIdFilter)] : []),
-  ];
-  for (const [name, path] of [
-    ['open', 'open'],
-    ['fail', 'fail'],
-  ] as const) {
-    const decorators = [
-      Post(path),
-      ...at('above'),
-      Idempotent({ errors: 'store-all' }),
-      ...at('below'),
-    ];
-    Reflect.decorate(decorators, AccountsController.prototype, name);
-  }
-  Reflect.decorate([Controller('accounts'), ...at('class')], AccountsController);
   return AccountsController;
 }
 

@@ -17,7 +17,6 @@ describe.each(servers)(
 
     beforeAll(async () => {
       database = await create();
-
       dataSource = await database.open({ synchronize: true, logger: log });
       store = new TypeOrmStore(dataSource, options);
       await store.init();

@@ -22,7 +22,7 @@ describe.each(databases)('the table of TypeOrmStore on $path', ({ create, path }
   });
   afterEach(() => database.drop());
 
-  async function works(dataSource: DataSource, options: object = {}): Promise<void> {
+  async function works(dataSource: DataSource, options: object = {}): Promise<string> {
     const store = new TypeOrmStore(dataSource, options);
     await store.init();
     const { id, owner } = await claimed(store);
@@ -30,6 +30,7 @@ describe.each(databases)('the table of TypeOrmStore on $path', ({ create, path }
     expect(await store.complete({ id, owner, result, ttlMs: 60_000 })).toEqual({ applied: true });
     expect(await store.claim(request({ id }))).toMatchObject({ type: 'held', record: { result } });
     expect(await store.deleteExpired(10)).toBe(0);
+    return 'works';
   }
 
   async function exists(dataSource: DataSource, table: string): Promise<boolean> {
@@ -40,12 +41,12 @@ describe.each(databases)('the table of TypeOrmStore on $path', ({ create, path }
   it('is created, dropped and created again by its migration', async () => {
     const dataSource = await database.open({ migrations: idempotencyMigrations() });
     await dataSource.runMigrations();
-    await works(dataSource);
+    expect(await works(dataSource)).toBe('works');
     await dataSource.undoLastMigration();
     expect(await exists(dataSource, 'idempotency_record')).toBe(false);
     expect(await exists(dataSource, 'idempotency_record_fence')).toBe(false);
     await dataSource.runMigrations();
-    await works(dataSource);
+    expect(await works(dataSource)).toBe('works');
   });
 
   it('takes its migration over a table that synchronize has made', async () => {
@@ -53,9 +54,9 @@ describe.each(databases)('the table of TypeOrmStore on $path', ({ create, path }
       synchronize: true,
       migrations: [CreateIdempotencyRecord1764000000000],
     });
-    await works(dataSource);
+    expect(await works(dataSource)).toBe('works');
     await dataSource.runMigrations();
-    await works(dataSource);
+    expect(await works(dataSource)).toBe('works');
   });
 
   it('is what the entity says it is', async () => {
@@ -72,9 +73,11 @@ describe.each(databases)('the table of TypeOrmStore on $path', ({ create, path }
   });
 
   it('is made by the store on a DataSource with synchronize, with and without the entity', async () => {
-    await works(await database.open({ synchronize: true }));
+    expect(await works(await database.open({ synchronize: true }))).toBe('works');
     const entities = [idempotencyRecord(entityType, { table: 'other_record' })];
-    await works(await database.open({ synchronize: true, entities }), { table: 'other_record' });
+    expect(
+      await works(await database.open({ synchronize: true, entities }), { table: 'other_record' }),
+    ).toBe('works');
   });
 
   it('is made once when several instances start at once', async () => {
@@ -82,7 +85,8 @@ describe.each(databases)('the table of TypeOrmStore on $path', ({ create, path }
     const others = path === 'sqlite' ? [one, one] : await openMany(3);
     const stores = [one, ...others].map((dataSource) => new TypeOrmStore(dataSource));
     await Promise.all(stores.map((store) => store.init()));
-    await Promise.all(stores.map((store) => claimed(store)));
+    const claims = await Promise.all(stores.map((store) => claimed(store)));
+    expect(new Set(claims.map(({ fence }) => fence)).size).toBe(claims.length);
   });
 
   // TypeORM itself does not bear several instances that synchronize at once, so it is told later.
@@ -121,7 +125,7 @@ describe.each(databases)('the table of TypeOrmStore on $path', ({ create, path }
 
   it('may have any name', async () => {
     const synchronized = await database.open({ synchronize: true });
-    await works(synchronized, { table: NASTY });
+    expect(await works(synchronized, { table: NASTY })).toBe('works');
     const migrations = [
       ...idempotencyMigrations(),
       ...idempotencyMigrations({ table: 'second' }),
@@ -130,7 +134,7 @@ describe.each(databases)('the table of TypeOrmStore on $path', ({ create, path }
     const migrated = await database.open({ migrations });
     await migrated.runMigrations();
     for (const table of ['idempotency_record', 'second', `${NASTY}2`]) {
-      await works(migrated, { table });
+      expect(await works(migrated, { table })).toBe('works');
     }
   });
 
@@ -164,7 +168,7 @@ describe.each(databases)('the table of TypeOrmStore on $path', ({ create, path }
         entities: [idempotencyRecord(entityType, options)],
       });
       await migrated.runMigrations();
-      await works(migrated, options);
+      expect(await works(migrated, options)).toBe('works');
       expect(
         await failure(new TypeOrmStore(migrated, { table: 'apart_record' }).init()),
       ).toBeInstanceOf(IdempotencyError);

@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { claimed, openStore, request, storePaths, token } from '../support/typeorm-stores.js';
+import { createTestDatabase } from '../support/databases.js';
 import type { TestDatabase } from '../support/databases.js';
-import { TypeOrmStore } from 'nestjs-idempotency/typeorm';
+import { getDataSourceToken } from '@nestjs/typeorm';
+import { TypeOrmStore, typeOrmStore } from 'nestjs-idempotency/typeorm';
+import type { DataSource } from 'typeorm';
 
 describe.each(storePaths())('TypeOrmStore on $path', ({ create, options }) => {
   let database: TestDatabase;
@@ -132,5 +135,31 @@ describe.each(storePaths())('TypeOrmStore on $path', ({ create, options }) => {
     }
     expect(turns).toEqual([...turns].sort((a, b) => (a < b ? -1 : 1)));
     expect(new Set(turns).size).toBe(4);
+  });
+});
+
+describe('typeOrmStore()', () => {
+  it('takes the DataSource of a name from the application', async () => {
+    expect(typeOrmStore().inject).toEqual([getDataSourceToken()]);
+    expect(typeOrmStore({ dataSource: 'orders' }).inject).toEqual([getDataSourceToken('orders')]);
+    const database = await createTestDatabase('sqlite');
+    const create = typeOrmStore({ table: 'my_record' }).useFactory as (
+      dataSource: DataSource,
+    ) => TypeOrmStore;
+    const store = create(await database.open({ synchronize: true }));
+    await store.init();
+    expect(await claimed(store)).toMatchObject({ attempt: 1 });
+    await database.drop();
+  });
+
+  it('takes a DataSource as it is', async () => {
+    const database = await createTestDatabase('sqlite');
+    const dataSource = await database.open({ synchronize: true });
+    const definition = typeOrmStore({ dataSource });
+    expect(definition.inject).toBeUndefined();
+    const store = await definition.useFactory();
+    await store.init();
+    expect(store.name).toBe('sqlite');
+    await database.drop();
   });
 });

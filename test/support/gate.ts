@@ -1,23 +1,28 @@
-/** Holds a handler until the test lets it go, and tells the test that it got there. */
+/** Lets a test decide when something goes on. */
 export class TestGate {
-  /** Resolves when a handler has arrived. */
+  /** Resolves when somebody has come to the gate. */
   readonly reached: Promise<void>;
   private arrive!: () => void;
   private readonly opened: Promise<void>;
-  /** Lets everybody through, now and from now on. */
-  open!: () => void;
+  private openIt!: () => void;
 
   constructor() {
     this.reached = new Promise((resolve) => {
       this.arrive = resolve;
     });
     this.opened = new Promise((resolve) => {
-      this.open = resolve;
+      this.openIt = resolve;
     });
   }
 
-  async pass(): Promise<void> {
+  /** Lets everybody through, who waits and who comes later. */
+  open(): void {
+    this.openIt();
+  }
+
+  /** Waits until the gate is open. */
+  pass(): Promise<void> {
     this.arrive();
-    await this.opened;
+    return this.opened;
   }
 }

@@ -70,7 +70,7 @@ export class Payouts {
     const paid = await this.idempotency.execute({ key: company }, async (once) => once.attempt);
     const found = await this.idempotency.find({ key: company });
     // @ts-expect-error there may be no record
-    return paid + found.attempts;
+    return paid + found.attemptsStarted;
   }
 }
 

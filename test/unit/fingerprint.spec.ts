@@ -1,8 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
+import { jest } from '@jest/globals';
 import fc from 'fast-check';
 import { TooDeepError } from '../../src/engine/canonical-json.js';
 import { compareFingerprints, fingerprint } from '../../src/engine/fingerprint.js';
 import { derivedKey, newOwner, recordId, type Identity } from '../../src/engine/identity.js';
+
+jest.setTimeout(60_000); // for a machine that is busy; alone it takes a second
 
 const identity: Identity = { namespace: 'shop', scope: 'alice', operation: 'http', key: 'k-1' };
 
@@ -37,9 +40,9 @@ describe('recordId', () => {
   it('is the same for the same identity and differs for every other', () => {
     fc.assert(
       fc.property(identities, identities, (one, other) => {
-        expect(recordId(one) === recordId(other)).toBe(isDeepStrictEqual(one, other));
+        return (recordId(one) === recordId(other)) === isDeepStrictEqual(one, other);
       }),
-      { numRuns: 10_000 },
+      { numRuns: 5_000 },
     );
   });
 
@@ -55,7 +58,7 @@ describe('recordId', () => {
         const [a = '', b = '', c = '', d = ''] = moved;
         const other = { namespace: a, scope: b, operation: c, key: d };
         const same = isDeepStrictEqual(list, moved);
-        expect(recordId(other) === recordId({ namespace, scope, operation, key })).toBe(same);
+        return (recordId(other) === recordId({ namespace, scope, operation, key })) === same;
       }),
       { numRuns: 5_000 },
     );
@@ -64,8 +67,8 @@ describe('recordId', () => {
   it.each([
     ['case', 'k', 'K'],
     ['a trailing blank', 'k', 'k '],
-    ['composition (NFC and NFD)', 'é', 'é'],
-    ['width', 'k', 'k'],
+    ['composition (NFC and NFD)', '\u00e9', 'e\u0301'],
+    ['width', 'k', '\uff4b'],
     ['lone surrogates', '\ud800', '\udbff'],
     ['a lone surrogate and the replacement character', '\ud800', '\ufffd'],
     ['the end of 4,000 characters', `${'x'.repeat(3_999)}a`, `${'x'.repeat(3_999)}b`],
@@ -135,7 +138,7 @@ describe('fingerprint', () => {
           fingerprint(identity, { body: one }),
           fingerprint(identity, { body: other }),
         );
-        expect(compared).toBe(isDeepStrictEqual(one, other) ? 'same' : 'different');
+        return compared === (isDeepStrictEqual(one, other) ? 'same' : 'different');
       }),
       { numRuns: 2_000 },
     );

@@ -1,5 +1,8 @@
+import { jest } from '@jest/globals';
 import fc from 'fast-check';
 import { parseKey, serializeKey, type KeyRules } from '../../src/engine/key-header.js';
+
+jest.setTimeout(60_000); // for a machine that is busy; alone it takes a second
 
 const lenient: KeyRules = { strict: false, maxLength: 255 };
 const strict: KeyRules = { strict: true, maxLength: 255 };
@@ -37,7 +40,7 @@ const hostile = fc.string({
 
 /** The grammar written down once more, as regular expressions. */
 function byGrammar(value: string, { strict: quotedOnly, maxLength }: KeyRules): string | undefined {
-  const text = value.replace(/^[ \t]+|[ \t]+$/g, '');
+  const text = value.replace(/^[ \t]+/, '').replace(/(?<![ \t])[ \t]+$/, '');
   if (!/^[\x20-\x7e]+$/.test(text)) {
     return undefined;
   }
@@ -122,20 +125,20 @@ describe('parseKey', () => {
     fc.assert(
       fc.property(key, blanks, blanks, parameters, (text, before, after, rest) => {
         const value = before + serializeKey(text) + rest + after;
-        expect(parseKey(value, strict)).toEqual({ key: text });
-        expect(parseKey(value, lenient)).toEqual({ key: text });
+        return parsed(value, strict) === text && parsed(value, lenient) === text;
       }),
-      { numRuns: 5_000 },
+      { numRuns: 2_000 },
     );
   });
 
   it('reads a bare key as the same key as its quoted form', () => {
     const bare = key.map((text) => text.replace(/[",]/g, '').trim()).filter((text) => text !== '');
     fc.assert(
-      fc.property(bare, (text) => {
-        expect(parseKey(text, lenient)).toEqual(parseKey(serializeKey(text), lenient));
-      }),
-      { numRuns: 5_000 },
+      fc.property(
+        bare,
+        (text) => parsed(text, lenient) === text && parsed(serializeKey(text), lenient) === text,
+      ),
+      { numRuns: 2_000 },
     );
   });
 
@@ -150,43 +153,35 @@ describe('parseKey', () => {
     fc.assert(
       fc.property(fc.oneof(mutated, hostile), fc.boolean(), (value, quotedOnly) => {
         const rules = { strict: quotedOnly, maxLength: 30 };
-        expect(parsed(value, rules)).toBe(byGrammar(value, rules));
+        return parsed(value, rules) === byGrammar(value, rules);
       }),
-      { numRuns: 30_000 },
+      { numRuns: 10_000 },
     );
   });
 
   it('answers any text with a key that keeps the rules or the end of a sentence', () => {
     const sizes = fc.oneof(
-      { weight: 19, arbitrary: fc.string({ unit: 'binary', maxLength: 200 }) },
-      { weight: 1, arbitrary: fc.string({ unit: 'grapheme-ascii', maxLength: 16_384 }) },
+      { weight: 49, arbitrary: fc.string({ unit: 'binary', maxLength: 200 }) },
+      { weight: 1, arbitrary: fc.string({ unit: 'binary-ascii', size: 'max', maxLength: 16_384 }) },
     );
     fc.assert(
       fc.property(fc.oneof(sizes, hostile), fc.boolean(), (value, quotedOnly) => {
         const answer = parseKey(value, { strict: quotedOnly, maxLength: 255 });
-        if ('key' in answer) {
-          expect(answer.key).toMatch(/^[\x20-\x7e]{1,255}$/);
-        } else {
-          expect(`The header ${answer.problem}.`).toMatch(
-            /^The header (is|has|holds|does) .*[^.]\.$/,
-          );
-          expect(answer.problem.length).toBeLessThan(100); // and so quotes nothing of the value
-        }
+        return 'key' in answer
+          ? /^[\x20-\x7e]{1,255}$/.test(answer.key)
+          : // so short that it quotes nothing of the value
+            /^(is|has|holds|does) .{1,90}[^.]$/.test(answer.problem);
       }),
-      { numRuns: 5_000 },
+      { numRuns: 3_000 },
     );
   });
 
   it.each(['"', '\\', '\\"', ' ', '\t', ';', ',', 'a', '"a"', ' ;"'])(
-    'reads a megabyte of %j in one pass: a second pass per character would never end',
+    'reads a long run of %j in one pass: another pass for every character would never end',
     (piece) => {
-      const long = piece.repeat(1_000_000 / piece.length);
+      const long = piece.repeat(200_000 / piece.length);
       for (const value of [long, `"${long}`, `"a"${long}`, `"a";${long}x`, `${long}"a"`]) {
-        expect(parseKey(value, { strict: false, maxLength: 255 })).toEqual(
-          piece === ' ' || piece === '\t' || piece === ';'
-            ? expect.anything()
-            : { problem: expect.any(String) },
-        );
+        expect(parsed(value, lenient)).toBe(byGrammar(value, lenient));
       }
     },
   );

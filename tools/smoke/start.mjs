@@ -26,7 +26,7 @@ try {
   console.log('npm start ok: the second curl line replays');
 } finally {
   // The whole group: npm, its shell and the app.
-  process.kill(-app.pid, 'SIGTERM');
+  if (app.pid) process.kill(-app.pid, 'SIGTERM');
   await rm(home, { recursive: true, force: true });
 }
 

@@ -13,9 +13,10 @@ export function driverError(error: unknown): DriverError {
  */
 export function safeCause(error: unknown): Error {
   const { message, code, errno } = driverError(error);
-  return Object.assign(new Error(message), code === undefined ? {} : { code }, {
-    ...(errno === undefined ? {} : { errno }),
-  });
+  const cause = new Error(message);
+  if (code !== undefined) Object.assign(cause, { code });
+  if (errno !== undefined) Object.assign(cause, { errno });
+  return cause;
 }
 
 export function unavailable(name: string, error: unknown): IdempotencyError {

@@ -22,7 +22,7 @@ import type { TableOptions } from './schema.js';
  * Statements that deadlocked, and claims that lost a race, are sent again for so long and at least
  * so often: on a busy pool a single attempt may have waited longer than that for its connection.
  */
-const RETRY_MS = 3_000;
+const RETRY_MS = 5_000;
 const RETRIES = 5;
 
 class LostRace extends Error {
@@ -148,7 +148,9 @@ export class TypeOrmStore implements IdempotencyStore {
     try {
       await dialect.checkTable(COLUMNS.map(({ name }) => name));
     } catch (error) {
-      if (!dialect.isSchemaMissing(driverError(error))) throw error;
+      if (error instanceof IdempotencyError || !dialect.isSchemaMissing(driverError(error))) {
+        throw error;
+      }
       const { table = 'idempotency_record' } = this.options;
       throw misconfigured(
         `The table "${table}" of the idempotency store is missing or older than this version. Add ` +

@@ -4,6 +4,7 @@ import { createStatements } from '../ddl.js';
 import { driverError } from '../errors.js';
 import { NEXT_ATTEMPT_SQL, isDeadSql, isUnsettled, selectList, toRecord } from '../rows.js';
 import type { Readers, Row } from '../rows.js';
+import { misconfigured } from '../schema.js';
 import type { DialectName, TableNames } from '../schema.js';
 import { Dialect, bytes } from './dialect.js';
 import type { DriverError } from './dialect.js';
@@ -43,6 +44,19 @@ export class MySqlDialect extends Dialect {
   async createTable(): Promise<void> {
     for (const statement of createStatements(this.name, this.names)) {
       await this.dataSource.query(statement);
+    }
+  }
+
+  override async checkTable(columns: readonly string[]): Promise<void> {
+    await super.checkTable(columns);
+    const [level] = await this.select(
+      `SHOW VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')`,
+    );
+    if (level?.Value === 'READ-UNCOMMITTED') {
+      throw misconfigured(
+        'The sessions of the DataSource of the idempotency store run at READ UNCOMMITTED, where a ' +
+          'retry could be given an outcome that is rolled back later. Set them to READ COMMITTED or higher.',
+      );
     }
   }
 

@@ -1,0 +1,344 @@
+import { IdempotencyError } from '../../src/engine/errors.js';
+import {
+  Bench,
+  isPending,
+  pass,
+  RELEASE,
+  STORE_TIMEOUT,
+  TOMBSTONE,
+  UNCERTAIN,
+  useFakeTime,
+} from '../support/engine/bench.js';
+import {
+  fails,
+  hangs,
+  late,
+  losesReply,
+  throws,
+  type Fault,
+} from '../support/engine/probe-store.js';
+
+useFakeTime();
+
+const says =
+  (code: ConstructorParameters<typeof IdempotencyError>[0], cause?: unknown): Fault =>
+  async () => {
+    throw new IdempotencyError(code, 'What the store says.', { cause });
+  };
+
+const failure = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+
+describe('a key', () => {
+  it('runs once and replays from then on, with two statements and one', async () => {
+    const bench = await Bench.started();
+    expect(await bench.run('first')).toBe('executed');
+    expect(bench.store.history).toBe('init claim complete');
+    expect(await bench.run('second')).toBe('replayed first');
+    expect(bench.store.history).toBe('init claim complete claim');
+    expect(bench.runs).toBe(1);
+    expect(bench.events).toEqual([
+      { hook: 'onExecuted', attempt: 1, stored: true },
+      { hook: 'onReplayed' },
+    ]);
+  });
+
+  it('runs once for fifty requests at the same time', async () => {
+    const bench = await Bench.started();
+    const answers = await Promise.all(Array.from({ length: 50 }, () => bench.run('only')));
+    expect(bench.runs).toBe(1);
+    expect(answers.filter((text) => text === 'executed')).toHaveLength(1);
+    expect(answers.filter((text) => text === 'IN_PROGRESS')).toHaveLength(49);
+    expect(await bench.run('later')).toBe('replayed only');
+  });
+
+  it('runs again after its outcome has expired', async () => {
+    const bench = await Bench.started();
+    await bench.run('first', { ttlMs: 1_000 });
+    await pass(999);
+    expect(await bench.run('second')).toBe('replayed first');
+    await pass(1);
+    expect(await bench.run('second')).toBe('executed');
+    expect(bench.told).toEqual(['onExecuted', 'onReplayed', 'onExecuted']);
+  });
+
+  it('runs again after it was given back, as the next attempt and with a higher fence', async () => {
+    const bench = await Bench.started();
+    const first = await bench.begin();
+    first.end(RELEASE);
+    expect(await first.answer).toBe('executed');
+    const second = await bench.begin();
+    expect(second.attempt.attempt).toBe(2);
+    expect(second.attempt.fence).toBeGreaterThan(first.attempt.fence);
+    expect(second.attempt.owner).not.toBe(first.attempt.owner);
+    expect(second.attempt.derive('charge')).toBe(first.attempt.derive('charge'));
+    expect(second.attempt.derive('charge')).not.toBe(first.attempt.derive('mail'));
+    second.end('done');
+    await second.answer;
+    expect(bench.events).toEqual([
+      { hook: 'onReleased', attempt: 1 },
+      { hook: 'onExecuted', attempt: 2, stored: true },
+    ]);
+  });
+
+  it('is taken over when the lease of a dead attempt is over, and not before', async () => {
+    const bench = await Bench.started();
+    const dead = bench.work(async () => {
+      throw new Error('the process died');
+    });
+    expect(await dead).toBe('error: the process died');
+    await pass(5_999);
+    expect(await bench.run()).toBe('IN_PROGRESS');
+    await pass(1);
+    expect(await bench.run('second')).toBe('executed');
+    expect(bench.events).toEqual([
+      { hook: 'onRejected', code: 'IDEMPOTENCY_IN_PROGRESS' },
+      { hook: 'onTakenOver', attempt: 2 },
+      { hook: 'onExecuted', attempt: 2, stored: true },
+    ]);
+  });
+
+  it('hands the work its key and scope', async () => {
+    const bench = await Bench.started();
+    const { attempt, end, answer } = await bench.begin({ key: 'abc' });
+    expect(attempt).toMatchObject({ key: 'abc', scope: 'alice', attempt: 1 });
+    expect(attempt.signal.aborted).toBe(false);
+    end('done');
+    await answer;
+  });
+});
+
+describe('a key that has no answer to give', () => {
+  it('is refused with another fingerprint, in flight and later, and the first answer survives', async () => {
+    const bench = await Bench.started();
+    const first = await bench.begin({ payload: 1 });
+    expect(await bench.run('x', { payload: 2 })).toBe('KEY_REUSED');
+    expect(await bench.run('x', { payload: 2, onConcurrent: 'wait' })).toBe('KEY_REUSED');
+    first.end('one');
+    await first.answer;
+    expect(await bench.run('x', { payload: 2 })).toBe('KEY_REUSED');
+    expect(await bench.run('x', { payload: 1 })).toBe('replayed one');
+    expect(bench.runs).toBe(1);
+  });
+
+  it.each([
+    [UNCERTAIN, 'OUTCOME_UNCERTAIN', { hook: 'onUncertain', attempt: 1 }],
+    [TOMBSTONE, 'RESULT_UNAVAILABLE', { hook: 'onExecuted', attempt: 1, stored: false }],
+  ])('after %j answers %s', async (outcome, code, event) => {
+    const bench = await Bench.started();
+    expect(await bench.run(outcome)).toBe('executed');
+    expect(await bench.run('again')).toBe(code);
+    expect(await bench.run('again', { onConcurrent: 'wait' })).toBe(code);
+    expect(bench.runs).toBe(1);
+    expect(bench.events[0]).toEqual(event);
+  });
+
+  it('never expires by itself when it is uncertain', async () => {
+    const bench = await Bench.started();
+    await bench.run(UNCERTAIN, { ttlMs: 1_000 });
+    await pass(1_000_000);
+    expect(await bench.run('again')).toBe('OUTCOME_UNCERTAIN');
+  });
+
+  it('is not read when its fingerprint is of another version', async () => {
+    const bench = await Bench.started();
+    const fingerprint = Uint8Array.from(bench.operation().fingerprint);
+    fingerprint[0] = 2;
+    await bench.claimedElsewhere(1_000, fingerprint);
+    expect(await bench.run()).toBe('RECORD_UNREADABLE');
+    expect(bench.runs).toBe(0);
+  });
+
+  it.each([
+    ['as long as the attempt has been running', 2_500, 3],
+    ['a second at least', 0, 1],
+    ['no longer than its lease lasts', 5_500, 1],
+  ])('says when to try again: %s', async (_, passed, seconds) => {
+    const bench = await Bench.started();
+    await bench.claimedElsewhere(6_000);
+    await pass(passed);
+    await expect(bench.engine.run(bench.operation(), async () => RELEASE)).rejects.toMatchObject({
+      code: 'IDEMPOTENCY_IN_PROGRESS',
+      retryAfterSeconds: seconds,
+    });
+  });
+});
+
+describe('before the start', () => {
+  it('refuses to run', async () => {
+    const bench = new Bench();
+    expect(await bench.run()).toBe('MISCONFIGURED');
+    expect(bench.store.history).toBe('');
+  });
+
+  it('checks the store once', async () => {
+    const bench = new Bench();
+    await Promise.all([bench.engine.start(), bench.engine.start()]);
+    await bench.engine.start();
+    expect(bench.store.count('init')).toBe(1);
+  });
+
+  it('runs nothing on a store that did not start', async () => {
+    const bench = new Bench();
+    bench.store.plan('init', fails);
+    await expect(bench.engine.start()).rejects.toThrow('ECONNREFUSED');
+    expect(await bench.run()).toBe('STORE_UNAVAILABLE');
+    expect(bench.told).toEqual(['onRejected']);
+    expect(bench.store.count('claim')).toBe(0);
+  });
+});
+
+describe('a store that does not answer', () => {
+  it.each<[string, Fault[]]>([
+    ['the reply is lost', [losesReply]],
+    ['the reply is lost twice', [losesReply, losesReply]],
+    ['the store is away for a moment', [fails, fails]],
+    ['the store says so itself', [says('IDEMPOTENCY_STORE_UNAVAILABLE')]],
+    ['the store throws instead of answering a promise', [throws]],
+  ])('is asked again by the same owner, who runs once, when %s', async (_, faults) => {
+    const bench = await Bench.started();
+    bench.store.plan('claim', ...faults);
+    const answer = bench.run('done');
+    await pass(STORE_TIMEOUT);
+    expect(await answer).toBe('executed');
+    expect(bench.runs).toBe(1);
+    const owners = bench.store
+      .argumentsOf('claim')
+      .map(([request]) => (request as { owner: string }).owner);
+    expect(owners).toHaveLength(faults.length + 1);
+    expect(new Set(owners).size).toBe(1);
+    expect(bench.told).toEqual(['onExecuted']);
+  });
+
+  it.each([
+    ['refuses', fails],
+    ['loses every reply', losesReply],
+  ])(
+    'turns the request away when it %s, runs nothing and gives the claim back',
+    async (_, fault) => {
+      const bench = await Bench.started();
+      bench.store.breakDown(fault, 'claim');
+      const run = failure(bench.engine.run(bench.operation(), async () => RELEASE));
+      await pass(STORE_TIMEOUT);
+      expect(await run).toMatchObject({
+        code: 'IDEMPOTENCY_STORE_UNAVAILABLE',
+        retryAfterSeconds: 1,
+        cause: expect.objectContaining({ message: expect.stringContaining('ECONN') }),
+      });
+      expect(bench.store.history).toBe('init claim claim claim release');
+      expect(bench.events).toEqual([{ hook: 'onRejected', code: 'IDEMPOTENCY_STORE_UNAVAILABLE' }]);
+      bench.store.heal();
+      expect(await bench.run('now')).toBe('executed');
+    },
+  );
+
+  it('turns the request away within its time, and gives a claim back that is made too late', async () => {
+    const bench = await Bench.started();
+    bench.store.plan('claim', late(STORE_TIMEOUT + 500));
+    const answer = bench.run();
+    await pass(STORE_TIMEOUT - 1);
+    expect(await isPending(answer)).toBe(true);
+    await pass(1);
+    expect(await answer).toBe('STORE_UNAVAILABLE');
+    await pass(500);
+    expect(bench.store.history).toBe('init claim release');
+    expect(await bench.record).toBeNull();
+    expect(bench.runs).toBe(0);
+  });
+
+  it.each([
+    ['hangs', hangs],
+    ['fails', fails],
+    ['throws', throws],
+  ])('is left to the lease when giving back %s', async (_, fault) => {
+    const bench = await Bench.started();
+    bench.store.plan('claim', hangs);
+    bench.store.breakDown(fault, 'release');
+    const answer = bench.run();
+    await pass(STORE_TIMEOUT);
+    expect(await answer).toBe('STORE_UNAVAILABLE');
+    await pass(2 * STORE_TIMEOUT);
+    expect(bench.store.count('release')).toBe(1);
+  });
+
+  it('names the cause beneath what the store says', async () => {
+    const bench = await Bench.started();
+    const cause = new Error('ECONNREFUSED');
+    bench.store.breakDown(says('IDEMPOTENCY_STORE_UNAVAILABLE', cause), 'claim');
+    const run = failure(bench.engine.run(bench.operation(), async () => RELEASE));
+    await pass(STORE_TIMEOUT);
+    expect(await run).toMatchObject({ retryAfterSeconds: 1, cause });
+  });
+
+  it('is not asked again when it is set up wrongly', async () => {
+    const bench = await Bench.started();
+    bench.store.breakDown(says('IDEMPOTENCY_MISCONFIGURED'), 'claim');
+    expect(await bench.run('x', { onStoreFailure: 'open' })).toBe('MISCONFIGURED');
+    expect(bench.store.history).toBe('init claim');
+    expect(bench.runs).toBe(0);
+  });
+
+  it('lets the work run without protection where the policy says so, and tells so', async () => {
+    const bench = await Bench.started();
+    bench.store.breakDown(fails, 'claim', 'release');
+    const answer = bench.work(
+      async (attempt) => {
+        expect(attempt).toMatchObject({ attempt: 1, fence: 0n, key: 'k' });
+        return 'unrecorded';
+      },
+      { onStoreFailure: 'open' },
+    );
+    await pass(STORE_TIMEOUT);
+    expect(await answer).toBe('unprotected');
+    expect(bench.events).toEqual([{ hook: 'onUnprotected' }]);
+    expect(bench.store.count('complete')).toBe(0);
+  });
+
+  it('does not open the way for a mismatch', async () => {
+    const bench = await Bench.started();
+    await bench.run('one', { payload: 1 });
+    expect(await bench.run('two', { payload: 2, onStoreFailure: 'open' })).toBe('KEY_REUSED');
+  });
+});
+
+describe('a key that says when it was made', () => {
+  const old = '017f22e2-79b0-7cc3-98c4-dc0c0c07398f'; // 2022-02-22
+  const fresh = `018bcfe5-6800-7000-8000-000000000000`; // 1_700_000_000_000
+
+  it('is refused when it is older than outcomes are kept, and the claim is given back', async () => {
+    const bench = await Bench.started();
+    expect(await bench.run('x', { key: old })).toBe('KEY_EXPIRED');
+    expect(bench.runs).toBe(0);
+    expect(bench.store.history).toBe('init claim release');
+    expect(bench.events).toEqual([{ hook: 'onRejected', code: 'IDEMPOTENCY_KEY_EXPIRED' }]);
+  });
+
+  it('runs as long as outcomes of its time are kept, by the clock of the store', async () => {
+    const bench = await Bench.started();
+    bench.skew = 86_400_000;
+    expect(await bench.run('x', { key: fresh })).toBe('executed');
+    bench.skew += 86_400_000;
+    expect(await bench.run('x', { key: fresh })).toBe('KEY_EXPIRED');
+  });
+
+  it('replays while its outcome is kept, however old it is', async () => {
+    const bench = await Bench.started();
+    await bench.run('one', { key: old, expiredKeys: 'rerun' });
+    expect(await bench.run('two', { key: old })).toBe('replayed one');
+  });
+
+  it.each([
+    ['fails', fails],
+    ['hangs', hangs],
+  ])('is refused, and never run unprotected, when giving back %s', async (_, fault) => {
+    const bench = await Bench.started();
+    bench.store.breakDown(fault, 'release');
+    const answer = bench.run('x', { key: old, onStoreFailure: 'open' });
+    await pass(STORE_TIMEOUT);
+    expect(await answer).toBe('KEY_EXPIRED');
+    expect(bench.runs).toBe(0);
+  });
+});
