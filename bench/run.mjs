@@ -1,6 +1,7 @@
 /**
  * `node bench/run.mjs [cost] [peers] [storm] [cleanup] [--quick]`; without a name all of them. Prints
- * each part's tables and, unless `--quick`, writes them to `bench/results/<part>.md`.
+ * each part's tables and, unless `--quick`, writes them to `bench/results/<part>.md`. Every size below is
+ * also a flag, for example `--expiredRows 100000`.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
@@ -36,8 +37,15 @@ const QUICK = {
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { quick: { type: 'boolean', default: false } },
+  options: {
+    quick: { type: 'boolean', default: false },
+    ...Object.fromEntries(Object.keys(FULL).map((name) => [name, { type: 'string' }])),
+  },
 });
+const sizes = { ...(values.quick ? QUICK : FULL) };
+for (const name of Object.keys(FULL)) {
+  sizes[name] = Number(values[name] ?? sizes[name]);
+}
 const unknown = positionals.find((name) => !(name in PARTS));
 if (unknown) {
   console.error(`There is no part '${unknown}'. Name any of: ${Object.keys(PARTS).join(', ')}.`);
@@ -48,7 +56,7 @@ try {
   const facts = await machineFacts();
   for (const name of positionals.length > 0 ? positionals : Object.keys(PARTS)) {
     const startedAt = performance.now();
-    const [title, ...rest] = (await PARTS[name](values.quick ? QUICK : FULL)).split('\n');
+    const [title, ...rest] = (await PARTS[name](sizes)).split('\n');
     const page = [title, '', `On ${facts}.`, ...rest].join('\n');
     console.log(page);
     console.log(`(${name}: ${Math.round((performance.now() - startedAt) / 1000)} s)\n`);

@@ -13,13 +13,14 @@ import {
 import { fingerprint } from './engine/fingerprint.js';
 import { recordId, type Identity } from './engine/identity.js';
 import type { Operation, Outcome } from './engine/operation.js';
-import type { RecordState, StoredRecord } from './engine/store.js';
+import type { RecordState } from './engine/store.js';
 import { CleanupTask } from './cleanup/cleanup.task.js';
 import { HTTP_OPERATION } from './http/request-operations.js';
 import { IDEMPOTENCY_SETTINGS } from './idempotency.constants.js';
 import type { IdempotencyDefaults } from './idempotency.options.js';
 import { operationSettings, type ModuleSettings } from './idempotency.settings.js';
 import { misconfigured } from './options-check.js';
+import { recordView, type IdempotencyRecordView } from './record-view.js';
 import { decodeOutcome, encodeError, encodeValue } from './value-codec.js';
 
 const EXECUTE_OPERATION = 'execute';
@@ -58,21 +59,6 @@ export interface ExecuteOptions
     > {
   /** What a retry must repeat; another payload with the same key is an error. */
   readonly payload?: unknown;
-}
-
-/** A record as people see it. */
-export interface IdempotencyRecordView {
-  readonly id: string;
-  readonly key: string | null;
-  readonly scope: string | null;
-  readonly operation: string | null;
-  readonly state: RecordState;
-  readonly attemptsStarted: number;
-  readonly attemptsFinished: number;
-  readonly fence: bigint;
-  readonly claimedAt: Date;
-  readonly leaseUntil: Date | null;
-  readonly expiresAt: Date | null;
 }
 
 export interface ListOptions {
@@ -159,7 +145,7 @@ export class IdempotencyService {
     for (const id of this.ids(key)) {
       const record = await this.engine.store.find(id);
       if (record !== null) {
-        return view(record);
+        return recordView(record);
       }
     }
     return null;
@@ -179,7 +165,7 @@ export class IdempotencyService {
       );
     }
     const records = await this.engine.store.list({ ...filter, limit });
-    return records.map(view);
+    return records.map(recordView);
   }
 
   /**
@@ -258,14 +244,4 @@ function payloadFingerprint(identity: Identity, payload: unknown): Uint8Array {
     }
     throw error;
   }
-}
-
-function view(record: StoredRecord): IdempotencyRecordView {
-  const { fingerprint: _fingerprint, owner: _owner, result: _result, ...rest } = record;
-  return {
-    ...rest,
-    claimedAt: new Date(record.claimedAt),
-    leaseUntil: record.leaseUntil === null ? null : new Date(record.leaseUntil),
-    expiresAt: record.expiresAt === null ? null : new Date(record.expiresAt),
-  };
 }

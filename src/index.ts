@@ -4,9 +4,9 @@ export {
   IdempotencyService,
   type ExecuteOptions,
   type IdempotencyKey,
-  type IdempotencyRecordView,
   type ListOptions,
 } from './idempotency.service.js';
+export type { IdempotencyRecordView } from './record-view.js';
 export { CurrentIdempotency } from './current-idempotency.decorator.js';
 export { memoryStore } from './stores/memory/index.js';
 export { IdempotencyException, type Problem } from './http/problem.js';

@@ -55,7 +55,7 @@ const ROUTE_CHECKS: Record<keyof IdempotencyDefaults, Check> = {
   onStoreFailure: oneOf('closed', 'open'),
   maxResultBytes: integer(1, 1_073_741_824),
   header: (value) =>
-    typeof value === 'string' && HTTP_TOKEN.test(value)
+    isHeaderName(value)
       ? undefined
       : "Write the name of a request header, for example 'Idempotency-Key'.",
   required: boolean,
@@ -76,7 +76,7 @@ const ROUTE_CHECKS: Record<keyof IdempotencyDefaults, Check> = {
       : "Write a list of 'method', 'path', 'query', 'body' or 'header:<name>' with at least one " +
         'entry, or a function. Without any part every request would look like a retry.',
   replayHeaders: (value) => {
-    if (!Array.isArray(value) || !value.every((name) => HTTP_TOKEN.test(String(name)))) {
+    if (!Array.isArray(value) || !value.every(isHeaderName)) {
       return "Write a list of response header names, for example ['X-Order-Id'].";
     }
     const never = (value as string[]).find(isNeverReplayed);
@@ -211,11 +211,21 @@ function checkEach(
   }
 }
 
+function isHeaderName(value: unknown): boolean {
+  return typeof value === 'string' && HTTP_TOKEN.test(value);
+}
+
 function isPartList(value: unknown): boolean {
   return (
     Array.isArray(value) &&
     value.length > 0 &&
-    value.every((part) => /^(method|path|query|body|header:.+)$/.test(String(part)))
+    value.every(
+      (part) =>
+        ['method', 'path', 'query', 'body'].includes(part as string) ||
+        (typeof part === 'string' &&
+          part.startsWith('header:') &&
+          isHeaderName(part.slice('header:'.length))),
+    )
   );
 }
 

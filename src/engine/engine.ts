@@ -71,17 +71,25 @@ export class IdempotencyEngine {
       await work(new Attempt(operation, newOwner(), { attempt: 1, fence: 0n }, 0));
       return { type: 'unprotected' };
     }
-    this.leases.keep(claimed);
+    return this.perform(operation, claimed, work).finally(() =>
+      this.waitingRoom.call(operation.id),
+    );
+  }
+
+  private async perform(
+    operation: Operation,
+    attempt: Attempt,
+    work: (attempt: Attempt) => Promise<Outcome>,
+  ): Promise<RunResult> {
+    this.leases.keep(attempt);
     try {
       await failpoint('claim:after');
-      const outcome = await work(claimed);
-      claimed.finish();
-      return await this.recorder.settle(operation, claimed, outcome);
+      const outcome = await work(attempt);
+      attempt.finish();
+      return await this.recorder.settle(operation, attempt, outcome);
     } catch (error) {
-      this.leases.drop(claimed);
+      this.leases.drop(attempt);
       throw error;
-    } finally {
-      this.waitingRoom.call(operation.id);
     }
   }
 
@@ -137,7 +145,7 @@ export class IdempotencyEngine {
           throw error;
         }
         inProgress = error;
-        await this.waitingRoom.wait(id, record.owner, left);
+        await this.waitingRoom.wait(id, left);
       }
     }
   }
@@ -173,8 +181,12 @@ export class IdempotencyEngine {
   /** Asks again with the same owner token when a reply got lost: the store recognises its own claim. */
   private async askStore(request: ClaimRequest): Promise<ClaimResult> {
     const deadline = performance.now() + this.options.storeTimeoutMs;
-    let answer: Promise<unknown> = Promise.resolve();
-    for (let tries = 1; ; tries += 1) {
+    let answer: Promise<unknown> | undefined;
+    let failure: unknown;
+    for (let tries = 0; tries < CLAIM_TRIES && performance.now() < deadline; tries += 1) {
+      if (tries > 0) {
+        await pause(jittered(50 * tries));
+      }
       try {
         await failpoint('claim:before');
         const claim = this.store.claim(request);
@@ -184,13 +196,11 @@ export class IdempotencyEngine {
         if (!isOutage(error)) {
           throw error;
         }
-        if (tries === CLAIM_TRIES || performance.now() >= deadline) {
-          void this.giveBack(request, answer);
-          throw storeUnavailable(error);
-        }
-        await pause(jittered(50 * tries));
+        failure = error;
       }
     }
+    void this.giveBack(request, answer);
+    throw storeUnavailable(failure);
   }
 
   /** The claim was made, or may be made yet, and the handler will not run. */

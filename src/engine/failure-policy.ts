@@ -25,13 +25,18 @@ export type FailurePolicy =
 
 const OF_THE_MOMENT = new Set([401, 403, 408, 409, 423, 425, 429, 502, 503, 504]);
 
+/** A function of the application that throws has said nothing: `uncertain`, and nothing runs again by itself. */
 export function judgeFailure(
   policy: FailurePolicy,
   error: unknown,
   { status }: FailureInfo,
 ): FailureVerdict {
   if (typeof policy === 'function') {
-    return policy(error, { status });
+    try {
+      return policy(error, { status });
+    } catch {
+      return 'uncertain';
+    }
   }
   if (policy === 'release' || OF_THE_MOMENT.has(status)) {
     return 'release';

@@ -83,8 +83,6 @@ function endOfParameters(text: string, start: number): string | undefined {
       quoted = true;
     } else if (char === ',') {
       return 'holds more than one value';
-    } else if (index === start && char !== ';' && char !== ' ') {
-      return 'has text after the closing quote';
     }
   }
   if (quoted) {

@@ -1,6 +1,8 @@
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i;
 const ULID = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/i;
 const CROCKFORD = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+/** Before there were such keys: digits padded with zeros are no ULID, though they have its form. */
+const FIRST_PLAUSIBLE = Date.UTC(2016, 0);
 
 /**
  * When a key was made, in epoch milliseconds, if it says so itself: UUIDv7 (RFC 9562, section 5.7)
@@ -15,7 +17,7 @@ export function keyTime(key: string): number | undefined {
     for (const digit of key.slice(0, 10).toUpperCase()) {
       time = time * 32 + CROCKFORD.indexOf(digit);
     }
-    return time;
+    return time < FIRST_PLAUSIBLE ? undefined : time;
   }
   return undefined;
 }

@@ -22,9 +22,9 @@ export class WaitingRoom {
     private readonly storeTimeoutMs: number,
   ) {}
 
-  /** Resolves when the record may no longer be held by `owner`, and after `ms` at the latest. */
-  async wait(id: string, owner: string, ms: number): Promise<void> {
-    const watch = this.watches.get(id) ?? this.watch(id, owner);
+  /** Resolves when the record may no longer be in progress, and after `ms` at the latest. */
+  async wait(id: string, ms: number): Promise<void> {
+    const watch = this.watches.get(id) ?? this.watch(id);
     watch.waiters += 1;
     const timeOut = new AbortController();
     await Promise.race([watch.changed, pause(ms, timeOut.signal)]);
@@ -46,7 +46,7 @@ export class WaitingRoom {
     }
   }
 
-  private watch(id: string, owner: string): Watch {
+  private watch(id: string): Watch {
     const over = new AbortController();
     const changed = new Promise<void>((resolve) => {
       over.signal.addEventListener('abort', () => {
@@ -56,26 +56,25 @@ export class WaitingRoom {
     });
     const watch: Watch = { over, changed, waiters: 0 };
     this.watches.set(id, watch);
-    void this.poll(id, owner, over);
+    void this.poll(id, over);
     return watch;
   }
 
-  private async poll(id: string, owner: string, over: AbortController): Promise<void> {
-    for (let delay = FIRST_POLL_MS; ; delay = Math.min(delay * 2, SLOWEST_POLL_MS)) {
+  private async poll(id: string, over: AbortController): Promise<void> {
+    let delay = FIRST_POLL_MS;
+    while (!over.signal.aborted) {
       await pause(jittered(delay), over.signal);
-      if (over.signal.aborted) {
-        return;
-      }
-      if (!(await this.isHeld(id, owner))) {
+      delay = Math.min(delay * 2, SLOWEST_POLL_MS);
+      if (!over.signal.aborted && !(await this.isHeld(id))) {
         over.abort();
       }
     }
   }
 
-  private async isHeld(id: string, owner: string): Promise<boolean> {
+  private async isHeld(id: string): Promise<boolean> {
     try {
       const record = await within(this.storeTimeoutMs, this.store.find(id));
-      return record?.state === 'in-progress' && record.owner === owner;
+      return record?.state === 'in-progress';
     } catch {
       return true; // as far as is known: the next look may find the store back
     }

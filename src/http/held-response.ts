@@ -3,26 +3,20 @@ import type { Readable } from 'node:stream';
 import { KeptPipes } from './kept-pipes.js';
 import type { WireResponse } from './recorded-response.js';
 import { bodyArguments, headArguments, type Callback } from './response-arguments.js';
+import {
+  headOf,
+  isBodiless,
+  replaceHead,
+  restoreHead,
+  setHeaders,
+  type ResponseHead,
+} from './response-head.js';
 
 /** Why the hold has something to settle: the response is complete, or too large or endless to wait for. */
 export type HoldEvent = 'ended' | 'overflow';
 
 const METHODS = ['writeHead', 'write', 'end', 'flushHeaders'] as const;
 const GETTERS = ['headersSent', 'writableEnded', 'finished'] as const;
-/** Removed before a recorded response takes the place of another one. */
-const REPRESENTATION = [
-  'content-type',
-  'content-length',
-  'content-encoding',
-  'content-disposition',
-  'content-language',
-  'content-range',
-  'etag',
-  'last-modified',
-  'location',
-  'trailer',
-  'transfer-encoding',
-];
 
 /**
  * Holds Node's response while everything above it (handler, interceptors, serializers, filters,
@@ -43,7 +37,7 @@ export class HeldResponse {
   private readonly callbacks: Callback[] = [];
   private readonly pipes: KeptPipes;
   private bodySize = 0;
-  private head: { status: number; message: string; headers: WireResponse['headers'] } | undefined;
+  private head: ResponseHead | undefined;
   private isEnded = false;
   private isLetGo = false;
   private overflowed = false;
@@ -77,6 +71,11 @@ export class HeldResponse {
     return this.isLetGo;
   }
 
+  /** Whether the whole response has been written. */
+  get ended(): boolean {
+    return this.isEnded;
+  }
+
   /** Bytes of the body written so far. */
   get size(): number {
     return this.bodySize;
@@ -91,7 +90,7 @@ export class HeldResponse {
 
   /** What was written so far, as it would have gone out. */
   get captured(): WireResponse {
-    const { status, headers } = this.head ?? this.currentHead();
+    const { status, headers } = this.head ?? headOf(this.response);
     return { status, headers, body: Buffer.concat(this.chunks) };
   }
 
@@ -102,13 +101,9 @@ export class HeldResponse {
     }
     const { response, head } = this;
     if (head !== undefined) {
-      response.statusCode = head.status;
-      response.statusMessage = head.message;
-      this.restoreHeaders(head.headers);
+      restoreHead(response, head);
     }
-    for (const [name, value] of Object.entries(extraHeaders)) {
-      response.setHeader(name, value);
-    }
+    setHeaders(response, extraHeaders);
     const body = Buffer.concat(this.chunks);
     if (this.isEnded) {
       this.finish(body);
@@ -128,20 +123,9 @@ export class HeldResponse {
       return;
     }
     const { response } = this;
-    for (const name of REPRESENTATION) {
-      response.removeHeader(name);
-    }
-    response.statusCode = other.status;
-    response.statusMessage = '';
-    for (const [name, value] of Object.entries({ ...other.headers, ...extraHeaders })) {
-      response.setHeader(name, value);
-    }
-    const isBodiless = other.status === 204 || other.status === 304;
-    // the record of a HEAD request holds no body, and so not the length that it stands for
-    if (!isBodiless && response.req.method !== 'HEAD') {
-      response.setHeader('content-length', other.body.length);
-    }
-    this.finish(isBodiless ? Buffer.alloc(0) : other.body);
+    replaceHead(response, other);
+    setHeaders(response, extraHeaders);
+    this.finish(isBodiless(other.status) ? Buffer.alloc(0) : other.body);
     // a handler that still streams would otherwise write after the end
     this.override('write', () => true);
     this.override('end', () => response);
@@ -215,7 +199,7 @@ export class HeldResponse {
     if (this.head !== undefined) {
       return;
     }
-    this.head = this.currentHead();
+    this.head = headOf(this.response);
     if (String(this.head.headers['content-type'] ?? '').startsWith('text/event-stream')) {
       this.overflow();
     }
@@ -239,34 +223,6 @@ export class HeldResponse {
     this.resolveEvent('overflow');
   }
 
-  private currentHead(): NonNullable<typeof this.head> {
-    const headers: Record<string, string | string[]> = {};
-    for (const [name, value] of Object.entries(this.response.getHeaders())) {
-      if (value !== undefined) {
-        headers[name] = Array.isArray(value) ? [...value] : String(value);
-      }
-    }
-    return {
-      status: this.response.statusCode,
-      message: this.response.statusMessage,
-      headers,
-    };
-  }
-
-  /** Undoes what was set after the head counted as sent. */
-  private restoreHeaders(headers: WireResponse['headers']): void {
-    for (const name of this.response.getHeaderNames()) {
-      if (headers[name] === undefined) {
-        this.response.removeHeader(name);
-      }
-    }
-    for (const [name, value] of Object.entries(headers)) {
-      if (String(this.response.getHeader(name)) !== String(value)) {
-        this.response.setHeader(name, value);
-      }
-    }
-  }
-
   /** A wrapper that was put around it while held may still call it later: then it means the real one. */
   private override(name: (typeof METHODS)[number], held: (args: unknown[]) => unknown): void {
     const value = (...args: unknown[]): unknown => {
@@ -279,6 +235,6 @@ export class HeldResponse {
   }
 
   private pretend(name: (typeof GETTERS)[number], get: () => boolean): void {
-    Object.defineProperty(this.response, name, { get, set: () => undefined, configurable: true });
+    Object.defineProperty(this.response, name, { get, set: () => {}, configurable: true });
   }
 }

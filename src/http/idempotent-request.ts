@@ -4,19 +4,17 @@ import { calls, type Call } from '../call-context.js';
 import type { Attempt } from '../engine/attempt.js';
 import { IdempotencyError } from '../engine/errors.js';
 import { failpoint } from '../engine/failpoints.js';
-import { judgeFailure, statusOf, type FailureVerdict } from '../engine/failure-policy.js';
 import type { Operation, Outcome } from '../engine/operation.js';
-import { pause } from '../engine/timing.js';
 import type { HeldResponse } from './held-response.js';
 import type { HttpExchange } from './http-exchange.js';
 import { PROBLEM_CONTENT_TYPE, IdempotencyException, problemOf } from './problem.js';
-import { readResponse, recordResponse, type WireResponse } from './recorded-response.js';
+import { readResponse, type WireResponse } from './recorded-response.js';
 import type { RequestOperations } from './request-operations.js';
 import { answersByItself, isEventStream } from './response-handling.js';
+import { completion, failure } from './response-outcome.js';
 import type { RouteSettings } from './route-settings.js';
+import { stalled } from './stalled-response.js';
 
-/** A response that gets no further for this long, when its client is gone, is over. */
-const GONE_GRACE_MS = 1_000;
 const REPLAYED = { 'idempotent-replayed': 'true' };
 const UNPROTECTED = { 'idempotency-unprotected': 'true' };
 
@@ -151,7 +149,7 @@ export class IdempotentRequest {
   }
 
   private async attempt(operation: Operation, attempt: Attempt): Promise<Outcome> {
-    const { held } = this.parts;
+    const { held, exchange, settings } = this.parts;
     const call: Call = { once: attempt, record: operation.id, handlerStarted: false };
     await failpoint('handler:before');
     if (this.isAbandoned) {
@@ -161,7 +159,7 @@ export class IdempotentRequest {
     const event = await Promise.race([
       held.event,
       this.abandonment.then(() => 'abandoned' as const),
-      this.withoutEnd(handling, attempt.signal),
+      handling.then(() => stalled(held, exchange, attempt.signal)),
     ]);
     if (event === 'overflow' && !this.isHandled) {
       return { type: 'tombstone' };
@@ -169,14 +167,16 @@ export class IdempotentRequest {
     const handled = await handling;
     await failpoint('handler:after');
     const response = event === 'ended' && !this.isAbandoned ? held.captured : undefined;
-    return handled.failed
-      ? this.failure(handled.error, call.handlerStarted, response)
-      : this.completion(response);
+    if (!handled.failed) {
+      return completion(response, settings);
+    }
+    // guards have spoken before us; pipes reject before the handler begins, and nothing has happened
+    return call.handlerStarted ? failure(handled.error, response, settings) : { type: 'release' };
   }
 
   /** Runs pipes and handler, apart from anybody's subscription, and hands what came out to the outside. */
   private handle(call: Call): Promise<Handled> {
-    const { next, context } = this.parts;
+    const { next, context, held } = this.parts;
     const results = calls.run(call, () => next.handle());
     const handling = isEventStream(context.getHandler())
       ? this.forward(results)
@@ -188,8 +188,10 @@ export class IdempotentRequest {
       },
       (error: unknown): Handled => {
         this.isHandled = true;
+        // what a handler has answered itself is its outcome, whatever it throws afterwards
+        const hasAnswered = held.ended;
         this.fail(error);
-        return { failed: true, error };
+        return hasAnswered ? { failed: false } : { failed: true, error };
       },
     );
     return this.handled;
@@ -205,73 +207,4 @@ export class IdempotentRequest {
     this.isAnswered = true;
     this.outside.complete();
   }
-
-  /** A response that nobody will end: adapters stop writing when the client is gone. */
-  private async withoutEnd(handling: Promise<Handled>, signal: AbortSignal): Promise<'never'> {
-    const { held, exchange } = this.parts;
-    await handling;
-    await Promise.race([closed(exchange), aborted(signal)]);
-    let before: number;
-    do {
-      before = held.size;
-      await pause(GONE_GRACE_MS);
-    } while (held.size > before);
-    return 'never';
-  }
-
-  private completion(response: WireResponse | undefined): Outcome {
-    const result =
-      response === undefined
-        ? undefined
-        : recordResponse(response, this.parts.settings.replayHeaders);
-    return result === undefined ? { type: 'tombstone' } : { type: 'complete', result };
-  }
-
-  private failure(
-    error: unknown,
-    handlerStarted: boolean,
-    response: WireResponse | undefined,
-  ): Outcome {
-    // guards have spoken before us; pipes reject before the handler begins, and nothing has happened
-    if (!handlerStarted) {
-      return { type: 'release' };
-    }
-    switch (this.verdict(error, response?.status ?? statusOf(error))) {
-      case 'store':
-        return this.completion(response);
-      case 'uncertain':
-        return { type: 'uncertain' };
-      default:
-        return { type: 'release' };
-    }
-  }
-
-  private verdict(error: unknown, status: number): FailureVerdict {
-    try {
-      return judgeFailure(this.parts.settings.errors, error, { status });
-    } catch {
-      // a policy that fails has said nothing: never run again by itself
-      return 'uncertain';
-    }
-  }
-}
-
-function closed({ rawResponse, rawRequest }: HttpExchange): Promise<void> {
-  return new Promise((resolve) => {
-    if (rawResponse.closed || rawRequest.socket?.destroyed === true) {
-      resolve();
-    } else {
-      rawResponse.once('close', () => resolve());
-    }
-  });
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) {
-      resolve();
-    } else {
-      signal.addEventListener('abort', () => resolve(), { once: true });
-    }
-  });
 }

@@ -21,11 +21,13 @@ function identifier(value: unknown): string | undefined {
     case 'string':
       return value === '' ? undefined : value;
     case 'number':
+      // NaN is what became of ids that could not be read: the same for everybody
+      return Number.isNaN(value) ? undefined : String(value);
     case 'bigint':
       return String(value);
     case 'object': {
       // an ObjectId or a UUID class has a text form of its own; a plain object has none
-      const text = value === null ? '' : String(value);
+      const text = value === null ? '' : String(value as { toString(): string });
       return text === '' || text.startsWith('[object ') ? undefined : text;
     }
     default:

@@ -160,7 +160,7 @@ describe('the timer', () => {
     const { interval, ...seconds } = ticks;
     expect(interval).toBeGreaterThan(1);
     expect(new Set(Object.values(seconds))).toEqual(new Set([1]));
-  });
+  }, 15_000);
 
   it('does not keep the process alive', async () => {
     const script = `
@@ -176,7 +176,7 @@ describe('the timer', () => {
     const child = spawn(
       process.execPath,
       ['--import', './test/support/typeorm-loader.mjs', '--input-type=module', '-e', script],
-      { stdio: ['ignore', 'pipe', 'pipe'] },
+      { stdio: ['ignore', 'pipe', 'pipe'], timeout: 20_000 },
     );
     let output = '';
     child.stdout.on('data', (chunk) => (output += String(chunk)));

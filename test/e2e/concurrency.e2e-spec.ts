@@ -9,6 +9,7 @@ import {
   type IdempotencyStore,
 } from 'nestjs-idempotency';
 import { TypeOrmStore } from 'nestjs-idempotency/typeorm';
+import type { DataSource } from 'typeorm';
 import { createTestDatabase, type TestDatabase } from '../support/databases.js';
 import { TestGate } from '../support/gate.js';
 import { platforms, send, startApp, type RawResponse, type TestApp } from '../support/http.js';
@@ -74,7 +75,7 @@ class WorkController {
   }
 }
 
-const with_ = (store: IdempotencyStore): ModuleMetadata => ({
+const appWith = (store: IdempotencyStore): ModuleMetadata => ({
   imports: [IdempotencyModule.forRoot({ store })],
   controllers: [WorkController],
 });
@@ -115,7 +116,7 @@ describe.each(platforms)('duplicates at the same time on %s', (platform) => {
 
   beforeAll(async () => {
     store = memoryStore({ now: () => now });
-    app = await startApp(platform, with_(store));
+    app = await startApp(platform, appWith(store));
   });
   afterAll(() => app.close());
   beforeEach(() => {
@@ -223,16 +224,16 @@ describe.each(platforms)('duplicates at the same time on %s', (platform) => {
 
 describe('over two instances and one PostgreSQL', () => {
   let database: TestDatabase;
-  let stores: TypeOrmStore[];
+  let dataSources: DataSource[];
   let apps: TestApp[];
 
   beforeAll(async () => {
     database = await createTestDatabase('postgres');
-    const dataSources = [await database.open({ synchronize: true }), await database.open()];
-    stores = dataSources.map((dataSource) => new TypeOrmStore(dataSource));
+    dataSources = [await database.open({ synchronize: true }), await database.open()];
+    const stores = dataSources.map((dataSource) => new TypeOrmStore(dataSource));
     await (stores[0] as TypeOrmStore).init();
     apps = await Promise.all(
-      stores.map((store, index) => startApp(platforms[index] as 'express', with_(store))),
+      stores.map((store, index) => startApp(platforms[index] as 'express', appWith(store))),
     );
   });
   afterAll(async () => {
@@ -240,7 +241,7 @@ describe('over two instances and one PostgreSQL', () => {
     await database.drop();
   });
 
-  const sql = (text: string): Promise<unknown> => database.open().then((it) => it.query(text));
+  const sql = (text: string): Promise<unknown> => (dataSources[0] as DataSource).query(text);
 
   it('fifty at once have one effect, also on an expired record and on an abandoned lease', async () => {
     expectOneEffect(await fiftyAtOnce(apps, '/quick', 'pg'));
@@ -254,7 +255,7 @@ describe('over two instances and one PostgreSQL', () => {
       'UPDATE idempotency_record SET state = 0, lease_until = 1, expires_at = NULL, result = NULL',
     );
     expectOneEffect(await fiftyAtOnce(apps, '/quick', 'pg'));
-  });
+  }, 30_000);
 
   it('a handler slower than its lease keeps it', async () => {
     const [one, other] = apps as [TestApp, TestApp];

@@ -170,6 +170,15 @@ describe.each(platforms)('whose key it is, on %s', (platform) => {
     expect(effects).toHaveLength(2);
   });
 
+  it.each([NaN, '', {}, null, true])('%p identifies nobody: the credentials count', async (id) => {
+    users.set('alice', { id }).set('bob', { id });
+    const hers = await as('alice');
+    const his = await as('bob');
+    expect(hers.status).toBe(201);
+    expect([his.status, his.text.includes('mine')]).toEqual([422, false]);
+    expect(effects).toHaveLength(1);
+  });
+
   it('a revoked user gets the guard’s answer, and never the record', async () => {
     users.set('alice', { id: 'alice' });
     const first = await as('alice');
@@ -216,7 +225,7 @@ describe.each(platforms)('whose key it is, on %s', (platform) => {
   it('and one warning says how to set `scope`', () => {
     const warnings = logger.lines.filter((line) => line.includes('credentials'));
     expect(warnings).toHaveLength(1);
-    expect(warnings[0]).toMatch(/^warn: .*MineController\.(open|tenant).*Set `scope`/);
+    expect(warnings[0]).toMatch(/^warn: .*MineController\.mine.*Set `scope`/);
   });
 });
 

@@ -93,6 +93,13 @@ describe.each(platforms)('headers of a replay on %s', (platform) => {
           response.setHeader('RateLimit-Remaining', String(100 - ++served));
           next();
         });
+        if (platform === 'fastify') {
+          // plug-ins set theirs on Fastify's reply, not on Node's response
+          const fastify = (nest as NestFastifyApplication).getHttpAdapter().getInstance();
+          fastify.addHook('onRequest', async (_request, reply) => {
+            reply.header('X-Plug-In', 'present');
+          });
+        }
         nest.use(
           onHeaders((response) => response.setHeader('Set-Cookie', [`n=${served}`, 'other=1'])),
         );
@@ -140,6 +147,7 @@ describe.each(platforms)('headers of a replay on %s', (platform) => {
     expect(again.header('access-control-allow-origin')).toBe('https://second.example');
     expect(again.header('access-control-expose-headers')).toBe('Idempotent-Replayed');
     expect(again.header('x-content-type-options')).toBe('nosniff');
+    expect(again.header('x-plug-in')).toBe(platform === 'fastify' ? 'present' : undefined);
     expect(again.header('set-cookie')).toMatch(/^n=\d+, other=1$/);
     expect(again.header('set-cookie')).not.toBe(first.header('set-cookie'));
     expect(Number(again.header('ratelimit-remaining'))).toBe(

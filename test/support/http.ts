@@ -67,6 +67,8 @@ export interface RawResponse {
   json<T = unknown>(): T;
 }
 
+const LAST_CHUNK = '0\r\n\r\n';
+
 export interface OpenRequest {
   readonly socket: Socket;
   /** Resolves with the first byte of the answer. */
@@ -87,7 +89,15 @@ export function open({ port }: { readonly port: number }, request: RawRequest): 
   const received: Buffer[] = [];
   const firstByte = new Promise<void>((resolve) => socket.once('data', () => resolve()));
   const response = new Promise<RawResponse>((resolve, reject) => {
-    socket.on('data', (chunk) => received.push(chunk));
+    let tail = Buffer.alloc(0);
+    socket.on('data', (chunk) => {
+      received.push(chunk);
+      tail = Buffer.concat([tail, chunk.subarray(-5)]).subarray(-5);
+      // Nest keeps the connection of server-sent events alive, whatever was asked for
+      if (tail.toString('latin1') === LAST_CHUNK) {
+        socket.end();
+      }
+    });
     // what was sent before a reset still counts; a reset before the head rejects below
     socket.on('error', () => undefined);
     socket.on('close', () => {

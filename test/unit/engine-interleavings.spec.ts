@@ -1,23 +1,9 @@
 import { jest } from '@jest/globals';
 import fc from 'fast-check';
-import { IdempotencyEngine } from '../../src/engine/engine.js';
-import { fingerprint } from '../../src/engine/fingerprint.js';
-import { recordId } from '../../src/engine/identity.js';
-import type { Operation, OperationPolicy, Outcome } from '../../src/engine/operation.js';
-import type { Claim, IdempotencyStore } from '../../src/engine/store.js';
-import { memoryStore } from '../../src/stores/memory/index.js';
-import { complete, POLICY, RELEASE, TOMBSTONE, UNCERTAIN } from '../support/engine/bench.js';
+import { POLICY } from '../support/engine/bench.js';
+import { World, type Plan } from '../support/engine/world.js';
 
 const LEASE = POLICY.leaseMs;
-const identity = { namespace: '', scope: '', operation: 'http', key: 'k' };
-const never = new Promise<never>(() => {});
-
-interface Plan {
-  readonly end: 'complete' | 'release' | 'uncertain' | 'tombstone' | 'throw';
-  readonly onConcurrent: OperationPolicy['onConcurrent'];
-  readonly losesClaimReply: boolean;
-  readonly losesSettleReply: boolean;
-}
 
 jest.setTimeout(120_000); // for a machine that is busy; alone it takes a few seconds
 
@@ -29,190 +15,6 @@ afterEach(() => {
   jest.restoreAllMocks();
   jest.useRealTimers();
 });
-
-/**
- * Processes with an engine each, on one store. The scheduler decides when a call reaches the store, when
- * its reply arrives, when work begins and ends, when time passes and when a process dies.
- */
-class World {
-  readonly store = memoryStore({ now: () => Date.now() });
-  readonly effects: number[] = [];
-  readonly answers = new Map<number, string>();
-  /** Owners in the order in which the store made them so, and outcomes in the order it took them. */
-  readonly claims: string[] = [];
-  readonly recorded: { owner: string; text: string; stale: boolean }[] = [];
-  private readonly dead = new Set<number>();
-  private readonly engines: IdempotencyEngine[] = [];
-
-  constructor(private readonly scheduler: fc.Scheduler) {}
-
-  async start(index: number, plan: Plan): Promise<void> {
-    const engine = this.engine(this.scheduled(index, plan));
-    await engine.start();
-    const work = async (): Promise<Outcome> => {
-      await this.point(index, 'begins');
-      this.effects.push(index);
-      await this.point(index, 'ends');
-      return outcomeOf(plan, index);
-    };
-    void engine.run(operation(plan.onConcurrent), work).then(
-      (result) =>
-        this.answers.set(
-          index,
-          result.type === 'replayed' ? `replayed ${textOf(result.result)}` : result.type,
-        ),
-      (error: { code?: string }) => this.answers.set(index, error.code ?? 'crashed'),
-    );
-  }
-
-  tick(ms: number): void {
-    void this.scheduler
-      .schedule(Promise.resolve(), `${ms} ms pass`)
-      .then(() => jest.advanceTimersByTime(ms));
-  }
-
-  kill(index: number): void {
-    void this.scheduler
-      .schedule(Promise.resolve(), `${index} dies`)
-      .then(() => this.dead.add(index));
-  }
-
-  /** Until everybody who lives has an answer. Time passes by itself only when nothing else can happen. */
-  async play(processes: number): Promise<void> {
-    for (let idle = 0; idle < 1_000;) {
-      if (this.scheduler.count() > 0) {
-        await this.scheduler.waitNext(1);
-        continue;
-      }
-      const waiting = Array.from({ length: processes }, (_, index) => index).filter(
-        (index) => !this.dead.has(index) && !this.answers.has(index),
-      );
-      if (waiting.length === 0) {
-        return;
-      }
-      idle += 1;
-      await jest.advanceTimersByTimeAsync(50);
-    }
-    throw new Error('Somebody waits for ever.');
-  }
-
-  /** What a client gets who comes back when every lease is over. */
-  async afterwards(): Promise<string> {
-    for (const engine of this.engines) {
-      engine.stop();
-    }
-    jest.advanceTimersByTime(2 * LEASE);
-    const engine = this.engine(this.store);
-    await engine.start();
-    try {
-      const result = await engine.run(operation('reject'), async () => complete('late'));
-      return result.type === 'replayed' ? `replayed ${textOf(result.result)}` : result.type;
-    } catch (error) {
-      return (error as { code: string }).code;
-    } finally {
-      engine.stop();
-      jest.clearAllTimers();
-    }
-  }
-
-  private engine(store: IdempotencyStore): IdempotencyEngine {
-    const engine = new IdempotencyEngine({
-      store,
-      storeTimeoutMs: 10_000_000, // that a store which is slow counts as down is another matter
-      emit: () => {},
-      mask: () => null,
-    });
-    this.engines.push(engine);
-    return engine;
-  }
-
-  private async point(index: number, label: string): Promise<void> {
-    await this.scheduler.schedule(Promise.resolve(), `${index} ${label}`);
-    if (this.dead.has(index)) {
-      await never;
-    }
-  }
-
-  private scheduled(index: number, plan: Plan): IdempotencyStore {
-    let { losesClaimReply, losesSettleReply } = plan;
-    const call = async <T>(label: string, apply: () => Promise<T>): Promise<T> => {
-      await this.point(index, label);
-      const answer = await apply();
-      await this.point(index, `${label}: reply`);
-      return answer;
-    };
-    const settle = async <T>(claim: Claim, text: string, apply: () => Promise<T>): Promise<T> => {
-      const settled = await call(text, async () => {
-        const stale = this.claims.at(-1) !== claim.owner;
-        const answer = await apply();
-        if ((answer as { applied: boolean }).applied) {
-          this.recorded.push({ owner: claim.owner, text, stale });
-        }
-        return answer;
-      });
-      if (losesSettleReply && (settled as { applied: boolean }).applied) {
-        losesSettleReply = false;
-        throw new Error('read ECONNRESET');
-      }
-      return settled;
-    };
-    const { store } = this;
-    const used: Partial<IdempotencyStore> = {
-      name: 'scheduled',
-      init: () => store.init(),
-      claim: async (request) => {
-        const answer = await call('claim', async () => {
-          const result = await store.claim(request);
-          if (result.type === 'claimed') {
-            this.claims.push(request.owner);
-          }
-          return result;
-        });
-        if (losesClaimReply) {
-          losesClaimReply = false;
-          throw new Error('read ECONNRESET');
-        }
-        return answer;
-      },
-      renew: (claims, leaseMs) => call('renew', () => store.renew(claims, leaseMs)),
-      find: (id) => call('find', () => store.find(id)),
-      release: (claim) => settle(claim, 'release', () => store.release(claim)),
-      markUncertain: (claim) => settle(claim, 'uncertain', () => store.markUncertain(claim)),
-      complete: (request) =>
-        settle(
-          request,
-          `outcome ${request.result === null ? 'unkept' : textOf(request.result)}`,
-          () => store.complete(request),
-        ),
-    };
-    return used as IdempotencyStore;
-  }
-}
-
-function operation(onConcurrent: OperationPolicy['onConcurrent']): Operation {
-  return {
-    identity,
-    id: recordId(identity),
-    fingerprint: fingerprint(identity, {}),
-    handler: 'h',
-    policy: { ...POLICY, onConcurrent },
-  };
-}
-
-function outcomeOf({ end }: Plan, index: number): Outcome {
-  switch (end) {
-    case 'complete':
-      return complete(String(index));
-    case 'release':
-      return RELEASE;
-    case 'uncertain':
-      return UNCERTAIN;
-    case 'tombstone':
-      return TOMBSTONE;
-    case 'throw':
-      throw new Error('crash');
-  }
-}
 
 const plans = (ends: readonly Plan['end'][]) =>
   fc.array(
@@ -240,8 +42,6 @@ async function played(
   return world;
 }
 
-const textOf = (bytes: Uint8Array | null): string => Buffer.from(bytes ?? []).toString();
-
 /** An outcome as a client sees it replayed. */
 const replayOf = (text: string): string => text.replace('outcome', 'replayed');
 
@@ -261,7 +61,7 @@ describe('two or three requests of one key, in every order', () => {
         }
         expect(await world.afterwards()).toBe(`replayed ${owner}`);
       }),
-      { numRuns: 800 },
+      { numRuns: 500 },
     );
   });
 
@@ -281,7 +81,7 @@ describe('two or three requests of one key, in every order', () => {
           );
         },
       ),
-      { numRuns: 800 },
+      { numRuns: 500 },
     );
   });
 
@@ -329,7 +129,7 @@ describe('two or three requests of one key, in every order', () => {
           }
         },
       ),
-      { numRuns: 2_000 },
+      { numRuns: 1_000 },
     );
   });
 });

@@ -232,7 +232,7 @@ describe('options that contradict each other', () => {
     ['undefined values', { ttl: undefined, cleanup: undefined }, { lease: undefined }],
     [
       'durations in each form',
-      { ttl: 60_000, storeTimeout: '1.5s' },
+      { ttl: 60_000, storeTimeout: '0.5s' },
       { ttl: '2w', lease: '500ms' },
     ],
   ])('%s do not', (_name, module, route) => {

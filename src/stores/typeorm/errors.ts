@@ -1,10 +1,14 @@
 import { IdempotencyError } from '../../engine/errors.js';
 import type { DriverError } from './dialects/dialect.js';
 
-/** TypeORM wraps what the driver said into an error that holds the statement and its parameters. */
+/**
+ * TypeORM wraps what the driver said into an error that holds the statement and its parameters.
+ * Not told by `instanceof`: a native driver may make its errors in another realm than ours.
+ */
 export function driverError(error: unknown): DriverError {
-  const driver = (error as { driverError?: unknown } | null)?.driverError ?? error;
-  return driver instanceof Error ? (driver as DriverError & Error) : { message: String(driver) };
+  const { driverError: said = error } = Object(error) as { driverError?: unknown };
+  const { message = String(said), code, errno } = Object(said) as Partial<DriverError>;
+  return { message, ...(code !== undefined && { code }), ...(errno !== undefined && { errno }) };
 }
 
 /**
@@ -12,11 +16,8 @@ export function driverError(error: unknown): DriverError {
  * whole statement in it, and with that the client's key and the response.
  */
 export function safeCause(error: unknown): Error {
-  const { message, code, errno } = driverError(error);
-  const cause = new Error(message);
-  if (code !== undefined) Object.assign(cause, { code });
-  if (errno !== undefined) Object.assign(cause, { errno });
-  return cause;
+  const { message, ...codes } = driverError(error);
+  return Object.assign(new Error(message), codes);
 }
 
 export function unavailable(name: string, error: unknown): IdempotencyError {

@@ -1,0 +1,78 @@
+import type { ServerResponse } from 'node:http';
+import type { WireResponse } from './recorded-response.js';
+
+export interface ResponseHead {
+  readonly status: number;
+  readonly message: string;
+  /** Lower-case names. */
+  readonly headers: WireResponse['headers'];
+}
+
+/** Removed before a recorded response takes the place of another one. */
+const REPRESENTATION = [
+  'content-type',
+  'content-length',
+  'content-encoding',
+  'content-disposition',
+  'content-language',
+  'content-range',
+  'etag',
+  'last-modified',
+  'location',
+  'trailer',
+  'transfer-encoding',
+];
+
+/** The head as it would go out now. */
+export function headOf(response: ServerResponse): ResponseHead {
+  const headers: Record<string, string | string[]> = {};
+  for (const [name, value] of Object.entries(response.getHeaders())) {
+    if (value !== undefined) {
+      headers[name] = Array.isArray(value) ? [...value] : String(value);
+    }
+  }
+  return { status: response.statusCode, message: response.statusMessage, headers };
+}
+
+/** Undoes what was set after the head counted as sent. */
+export function restoreHead(
+  response: ServerResponse,
+  { status, message, headers }: ResponseHead,
+): void {
+  response.statusCode = status;
+  response.statusMessage = message;
+  for (const name of response.getHeaderNames()) {
+    if (headers[name] === undefined) {
+      response.removeHeader(name);
+    }
+  }
+  for (const [name, value] of Object.entries(headers)) {
+    if (String(response.getHeader(name)) !== String(value)) {
+      response.setHeader(name, value);
+    }
+  }
+}
+
+/** What describes the response itself is the other one's; cookies, CORS and the like stay. */
+export function replaceHead(response: ServerResponse, other: WireResponse): void {
+  for (const name of REPRESENTATION) {
+    response.removeHeader(name);
+  }
+  response.statusCode = other.status;
+  response.statusMessage = '';
+  setHeaders(response, other.headers);
+  // the record of a HEAD request holds no body, and so not the length that it stands for
+  if (!isBodiless(other.status) && response.req.method !== 'HEAD') {
+    response.setHeader('content-length', other.body.length);
+  }
+}
+
+export function setHeaders(response: ServerResponse, headers: WireResponse['headers']): void {
+  for (const [name, value] of Object.entries(headers)) {
+    response.setHeader(name, value);
+  }
+}
+
+export function isBodiless(status: number): boolean {
+  return status === 204 || status === 304;
+}

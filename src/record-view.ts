@@ -1,0 +1,26 @@
+import type { RecordState, StoredRecord } from './engine/store.js';
+
+/** A record as people see it. */
+export interface IdempotencyRecordView {
+  readonly id: string;
+  readonly key: string | null;
+  readonly scope: string | null;
+  readonly operation: string | null;
+  readonly state: RecordState;
+  readonly attemptsStarted: number;
+  readonly attemptsFinished: number;
+  readonly fence: bigint;
+  readonly claimedAt: Date;
+  readonly leaseUntil: Date | null;
+  readonly expiresAt: Date | null;
+}
+
+export function recordView(record: StoredRecord): IdempotencyRecordView {
+  const { fingerprint: _fingerprint, owner: _owner, result: _result, ...rest } = record;
+  return {
+    ...rest,
+    claimedAt: new Date(record.claimedAt),
+    leaseUntil: record.leaseUntil === null ? null : new Date(record.leaseUntil),
+    expiresAt: record.expiresAt === null ? null : new Date(record.expiresAt),
+  };
+}
