@@ -1,15 +1,10 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { calls } from './call-context.js';
+import { calls, enclosing, newCall } from './call-context.js';
 import { TooDeepError } from './engine/canonical-json.js';
-import type { Attempt, IdempotencyContext } from './engine/attempt.js';
+import type { IdempotencyContext } from './engine/attempt.js';
 import { IdempotencyEngine } from './engine/engine.js';
 import { IdempotencyError } from './engine/errors.js';
-import {
-  judgeFailure,
-  statusOf,
-  type FailurePolicy,
-  type FailureVerdict,
-} from './engine/failure-policy.js';
+import { judgeFailure, statusOf } from './engine/failure-policy.js';
 import { fingerprint } from './engine/fingerprint.js';
 import { recordId, type Identity } from './engine/identity.js';
 import type { Operation, Outcome } from './engine/operation.js';
@@ -100,9 +95,9 @@ export class IdempotencyService {
     const { key, scope, operation: name, payload, ...policies } = options;
     const identity = this.identity({ key, scope, operation: name ?? EXECUTE_OPERATION });
     const id = recordId(identity);
-    const outer = calls.getStore();
-    if (outer?.once !== undefined && outer.record === id) {
-      return work(outer.once);
+    const outer = enclosing(id);
+    if (outer !== undefined) {
+      return work(outer);
     }
     const where = `IdempotencyService.execute() of '${identity.operation}'`;
     const settings = operationSettings(this.module, policies, where);
@@ -117,11 +112,11 @@ export class IdempotencyService {
     let own: { value: T } | { error: unknown } | undefined;
     const result = await this.engine.run(operation, async (attempt): Promise<Outcome> => {
       try {
-        own = { value: await this.within(attempt, id, work) };
+        own = { value: await calls.run(newCall(attempt, id), async () => work(attempt)) };
         return this.kept(encodeValue(own.value), settings.maxResultBytes, where);
       } catch (error) {
         own = { error };
-        switch (verdict(settings.errors, error)) {
+        switch (judgeFailure(settings.errors, error, { status: statusOf(error) })) {
           case 'store':
             return this.kept(encodeError(error), settings.maxResultBytes, where);
           case 'uncertain':
@@ -185,14 +180,6 @@ export class IdempotencyService {
     return this.cleanup.deleteExpired();
   }
 
-  private within<T>(
-    attempt: Attempt,
-    record: string,
-    work: (once: IdempotencyContext) => T | Promise<T>,
-  ): Promise<T> {
-    return calls.run({ once: attempt, record, handlerStarted: true }, async () => work(attempt));
-  }
-
   private kept(result: Uint8Array | undefined, maxBytes: number, where: string): Outcome {
     if (result !== undefined && result.length <= maxBytes) {
       return { type: 'complete', result };
@@ -220,15 +207,6 @@ export class IdempotencyService {
       );
     }
     return { ...key, namespace: this.module.namespace, scope: key.scope ?? '' };
-  }
-}
-
-function verdict(policy: FailurePolicy, error: unknown): FailureVerdict {
-  try {
-    return judgeFailure(policy, error, { status: statusOf(error) });
-  } catch {
-    // a policy that fails has said nothing: never run again by itself
-    return 'uncertain';
   }
 }
 

@@ -90,8 +90,8 @@ export class HeldResponse {
 
   /** What was written so far, as it would have gone out. */
   get captured(): WireResponse {
-    const { status, headers } = this.head ?? headOf(this.response);
-    return { status, headers, body: Buffer.concat(this.chunks) };
+    const { status, headers, names } = this.head ?? headOf(this.response);
+    return { status, headers, names, body: Buffer.concat(this.chunks) };
   }
 
   /** Lets everything written so far, and everything to come, reach the client. */

@@ -5,7 +5,7 @@ import {
   type NestInterceptor,
 } from '@nestjs/common';
 import { Observable } from 'rxjs';
-import { calls, type Call } from '../call-context.js';
+import { calls, newCall } from '../call-context.js';
 import { misconfigured } from '../options-check.js';
 import { HeldResponse } from './held-response.js';
 import { httpExchange } from './http-exchange.js';
@@ -40,7 +40,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
       return next.handle();
     }
     if (settings.byClass && SAFE_METHODS.has(exchange.request.method)) {
-      return calls.run(unprotected(), () => next.handle());
+      return calls.run(newCall(), () => next.handle());
     }
     const held = new HeldResponse(exchange.rawResponse, settings.maxResultBytes);
     return new Observable((subscriber) => {
@@ -53,8 +53,4 @@ export class IdempotencyInterceptor implements NestInterceptor {
       return () => request.abandon();
     });
   }
-}
-
-function unprotected(): Call {
-  return { once: undefined, record: undefined, handlerStarted: false };
 }

@@ -1,6 +1,6 @@
 import { StreamableFile, type CallHandler, type ExecutionContext } from '@nestjs/common';
 import { from, lastValueFrom, takeUntil, tap, type Observable, type Subscriber } from 'rxjs';
-import { calls, type Call } from '../call-context.js';
+import { calls, newCall, type Call } from '../call-context.js';
 import type { Attempt } from '../engine/attempt.js';
 import { IdempotencyError } from '../engine/errors.js';
 import { failpoint } from '../engine/failpoints.js';
@@ -15,8 +15,8 @@ import { completion, failure } from './response-outcome.js';
 import type { RouteSettings } from './route-settings.js';
 import { stalled } from './stalled-response.js';
 
-const REPLAYED = { 'idempotent-replayed': 'true' };
-const UNPROTECTED = { 'idempotency-unprotected': 'true' };
+const REPLAYED = { 'Idempotent-Replayed': 'true' };
+const UNPROTECTED = { 'Idempotency-Unprotected': 'true' };
 
 export interface RequestParts {
   readonly context: ExecutionContext;
@@ -68,7 +68,7 @@ export class IdempotentRequest {
       operation = await this.operations.operation(exchange, context, settings);
       if (operation === undefined) {
         held.release();
-        await this.handle({ once: undefined, record: undefined, handlerStarted: false });
+        await this.handle(newCall());
         return;
       }
       await this.run(operation);
@@ -136,7 +136,7 @@ export class IdempotentRequest {
     const problem = Buffer.from(JSON.stringify(problemOf(error)));
     if (this.handled !== undefined) {
       // the pipeline has finished already: its answer is not the outcome that stands
-      const headers = { 'content-type': PROBLEM_CONTENT_TYPE };
+      const headers = { 'Content-Type': PROBLEM_CONTENT_TYPE };
       held.replace({ status: problemOf(error).status, headers, body: problem }, {});
       return;
     }
@@ -144,13 +144,13 @@ export class IdempotentRequest {
     await held.event;
     // Nest's own filter sends the problem as it is; an application's filter renders it its own way
     held.release(
-      held.captured.body.equals(problem) ? { 'content-type': PROBLEM_CONTENT_TYPE } : {},
+      held.captured.body.equals(problem) ? { 'Content-Type': PROBLEM_CONTENT_TYPE } : {},
     );
   }
 
   private async attempt(operation: Operation, attempt: Attempt): Promise<Outcome> {
     const { held, exchange, settings } = this.parts;
-    const call: Call = { once: attempt, record: operation.id, handlerStarted: false };
+    const call = newCall(attempt, operation.id);
     await failpoint('handler:before');
     if (this.isAbandoned) {
       return { type: 'release' };

@@ -7,25 +7,33 @@ export interface WireResponse {
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string | string[]>>;
   readonly body: Buffer;
+  /** The headers' names as they were written, where they differ from lower case. */
+  readonly names?: Readonly<Record<string, string>>;
+}
+
+export interface KeepRules {
+  /** Headers to keep besides the usual ones. Lower case. */
+  readonly replayHeaders: readonly string[];
+  readonly maxResultBytes: number;
 }
 
 /**
  * The bytes to keep of a response, or `undefined` when it cannot be kept: its body is in an encoding
- * that a later caller might not accept and that cannot be undone here.
+ * that a later caller might not accept and that cannot be undone here, or is too large without it.
  */
 export function recordResponse(
   response: WireResponse,
-  optedInHeaders: readonly string[],
+  { replayHeaders, maxResultBytes }: KeepRules,
 ): Uint8Array | undefined {
-  const body = identityBody(response);
+  const body = identityBody(response, maxResultBytes);
   if (body === undefined) {
     return undefined;
   }
   const headers: Record<string, string | string[]> = {};
-  for (const name of [...REPLAYED_HEADERS, ...optedInHeaders]) {
+  for (const name of [...REPLAYED_HEADERS, ...replayHeaders]) {
     const value = response.headers[name];
     if (value !== undefined) {
-      headers[name] = value;
+      headers[response.names?.[name] ?? name] = value;
     }
   }
   return encodeEnvelope({ kind: 'http', meta: { status: response.status, headers }, body });
@@ -51,7 +59,10 @@ export function readResponse(stored: Uint8Array | null): WireResponse {
 }
 
 /** Undoes the content encoding: the next caller may accept another one, and gets its own. */
-function identityBody({ headers, body }: WireResponse): Buffer | undefined {
+function identityBody(
+  { headers, body }: WireResponse,
+  maxOutputLength: number,
+): Buffer | undefined {
   const encoding = headers['content-encoding'];
   if (encoding === undefined || encoding === 'identity' || body.length === 0) {
     return body;
@@ -60,11 +71,11 @@ function identityBody({ headers, body }: WireResponse): Buffer | undefined {
     switch (encoding) {
       case 'gzip':
       case 'x-gzip':
-        return gunzipSync(body);
+        return gunzipSync(body, { maxOutputLength });
       case 'deflate':
-        return inflateSync(body);
+        return inflateSync(body, { maxOutputLength });
       case 'br':
-        return brotliDecompressSync(body);
+        return brotliDecompressSync(body, { maxOutputLength });
       default:
         return undefined;
     }

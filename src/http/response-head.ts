@@ -6,6 +6,7 @@ export interface ResponseHead {
   readonly message: string;
   /** Lower-case names. */
   readonly headers: WireResponse['headers'];
+  readonly names: Readonly<Record<string, string>>;
 }
 
 /** Removed before a recorded response takes the place of another one. */
@@ -31,7 +32,20 @@ export function headOf(response: ServerResponse): ResponseHead {
       headers[name] = Array.isArray(value) ? [...value] : String(value);
     }
   }
-  return { status: response.statusCode, message: response.statusMessage, headers };
+  return {
+    status: response.statusCode,
+    message: response.statusMessage,
+    headers,
+    names: namesOf(response),
+  };
+}
+
+/** Header names as they were written, by their lower case. Node's HTTP/2 responses have only lower case. */
+function namesOf(response: ServerResponse): Record<string, string> {
+  // @types/node knows it on requests of a client only
+  const { getRawHeaderNames } = response as { getRawHeaderNames?: () => string[] };
+  const names = getRawHeaderNames?.call(response) ?? [];
+  return Object.fromEntries(names.map((name) => [name.toLowerCase(), name]));
 }
 
 /** Undoes what was set after the head counted as sent. */
@@ -63,7 +77,7 @@ export function replaceHead(response: ServerResponse, other: WireResponse): void
   setHeaders(response, other.headers);
   // the record of a HEAD request holds no body, and so not the length that it stands for
   if (!isBodiless(other.status) && response.req.method !== 'HEAD') {
-    response.setHeader('content-length', other.body.length);
+    response.setHeader('Content-Length', other.body.length);
   }
 }
 

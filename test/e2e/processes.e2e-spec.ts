@@ -90,24 +90,27 @@ describe.each(dialects)('several processes on one database: %s', (dialect) => {
     ['complete:before', 2, false],
     ['complete:after', 1, true],
     ['respond', 1, true],
-  ])('kill -9 at %s: the key is claimable once the lease is over', async (dieAt, count, replays) => {
-    const name = randomUUID();
-    const [doomed, other] = await Promise.all([start({ dieAt }), start()]);
-    await expect(order(doomed, name)).rejects.toThrow('ended before a response');
-    await doomed.exited;
+  ])(
+    'kill -9 at %s: the key is claimable once the lease is over',
+    async (dieAt, count, replays) => {
+      const name = randomUUID();
+      const [doomed, other] = await Promise.all([start({ dieAt }), start()]);
+      await expect(order(doomed, name)).rejects.toThrow('ended before a response');
+      await doomed.exited;
 
-    const answer = await orderUntilDone(other, name);
-    expect(answer.status).toBe(201);
-    expect(answer.header('idempotent-replayed')).toBe(replays ? 'true' : undefined);
-    const effects = await effectsOf(observer, name);
-    expect(effects).toHaveLength(count);
-    expect(effects).toContain(answer.json<{ id: string }>().id);
+      const answer = await orderUntilDone(other, name);
+      expect(answer.status).toBe(201);
+      expect(answer.header('idempotent-replayed')).toBe(replays ? 'true' : undefined);
+      const effects = await effectsOf(observer, name);
+      expect(effects).toHaveLength(count);
+      expect(effects).toContain(answer.json<{ id: string }>().id);
 
-    const again = await order(other, name);
-    expect(again.text).toBe(answer.text);
-    expect(again.header('idempotent-replayed')).toBe('true');
-    expect(await effectsOf(observer, name)).toHaveLength(count);
-  });
+      const again = await order(other, name);
+      expect(again.text).toBe(answer.text);
+      expect(again.header('idempotent-replayed')).toBe('true');
+      expect(await effectsOf(observer, name)).toHaveLength(count);
+    },
+  );
 
   it('while a killed owner may still be alive, a retry is told to wait', async () => {
     const name = randomUUID();

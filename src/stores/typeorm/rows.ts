@@ -23,6 +23,14 @@ export function isDeadSql(now: string): string {
   return `((state = 0 AND lease_until <= ${now}) OR (state IN (1, 3) AND expires_at <= ${now}))`;
 }
 
+/**
+ * May cleanup delete the row? `sweep_at` is set once, so that its index never changes; `expires_at`
+ * moves along with every claim and outcome, and decides.
+ */
+export function isDueSql(now: string): string {
+  return `sweep_at <= ${now} AND expires_at <= ${now} AND ${isDeadSql(now)}`;
+}
+
 export function isLiveSql(now: string): string {
   return (
     `((state = 0 AND lease_until > ${now}) OR (state IN (1, 3) AND expires_at > ${now})` +
@@ -75,9 +83,11 @@ export function selectList(
 export type Row = Readonly<Record<string, unknown>>;
 
 export function toRecord(row: Row): StoredRecord {
+  const state = stateName(row.state);
+  const hasOutcome = state === 'completed' || state === 'tombstone';
   return {
     id: row.id as string,
-    state: stateName(row.state),
+    state,
     fingerprint: toBytes(row.fingerprint)!,
     owner: row.owner as string,
     fence: BigInt(row.fence as string),
@@ -88,7 +98,7 @@ export function toRecord(row: Row): StoredRecord {
     key: row.idempotency_key as string | null,
     claimedAt: Number(row.claimed_at),
     leaseUntil: toTime(row.lease_until),
-    expiresAt: toTime(row.expires_at),
+    expiresAt: hasOutcome ? toTime(row.expires_at) : null,
     result: toBytes(row.result),
   };
 }

@@ -2,7 +2,14 @@ import type { DataSource, QueryRunner } from 'typeorm';
 import type { Claim, ClaimRequest, ClaimResult } from '../../../engine/store.js';
 import { createStatements } from '../ddl.js';
 import { driverError } from '../errors.js';
-import { NEXT_ATTEMPT_SQL, isDeadSql, isUnsettled, selectList, toRecord } from '../rows.js';
+import {
+  NEXT_ATTEMPT_SQL,
+  isDeadSql,
+  isDueSql,
+  isUnsettled,
+  selectList,
+  toRecord,
+} from '../rows.js';
 import type { Readers, Row } from '../rows.js';
 import { misconfigured } from '../schema.js';
 import type { DialectName, TableNames } from '../schema.js';
@@ -103,13 +110,14 @@ export class MySqlDialect extends Dialect {
   protected insertSql(nextFence: string): string {
     return `
       INSERT INTO ${this.names.table} (id, owner, fingerprint, scope, operation, idempotency_key,
-        fence, state, attempts_started, attempts_finished, claimed_at, lease_until, sweep_at)
+        fence, state, attempts_started, attempts_finished, claimed_at, lease_until, expires_at,
+        sweep_at)
       VALUES (?, ?, ?, ${TEXT}, ${TEXT}, ${TEXT},
-        ${nextFence}, 0, 1, 0, ${this.now}, ${this.now} + ?, ${this.now} + ?)`;
+        ${nextFence}, 0, 1, 0, ${this.now}, ${this.now} + ?, ${this.now} + ?, ${this.now} + ?)`;
   }
 
   protected insertParameters(request: ClaimRequest): unknown[] {
-    return [this.token(request.id), ...this.claimParameters(request)];
+    return [this.token(request.id), ...this.claimParameters(request), request.ttlMs];
   }
 
   /** Assignments run from left to right, so the counts come before the state they look at. */
@@ -118,8 +126,7 @@ export class MySqlDialect extends Dialect {
       UPDATE ${this.names.table} SET ${NEXT_ATTEMPT_SQL}, owner = ?, fingerprint = ?,
         scope = ${TEXT}, operation = ${TEXT}, idempotency_key = ${TEXT},
         fence = ${nextFence}, claimed_at = ${this.now}, result = NULL,
-        lease_until = ${this.now} + ?, sweep_at = ${this.now} + ?,
-        state = 0, expires_at = NULL
+        lease_until = ${this.now} + ?, expires_at = ${this.now} + ?, state = 0
       WHERE id = ? AND owner = ${seenOwner} AND ${isDeadSql(this.now)}`;
   }
 
@@ -178,16 +185,16 @@ export class MySqlDialect extends Dialect {
 
   private async deleteBatch(query: Query, limit: number): Promise<number> {
     const { table } = this.names;
-    const dead = isDeadSql(this.now);
+    const due = isDueSql(this.now);
     const rows = await query<Row[]>(
-      `SELECT id FROM ${table} WHERE sweep_at <= ${this.now} AND ${dead} ORDER BY sweep_at LIMIT ?`,
+      `SELECT id FROM ${table} WHERE ${due} ORDER BY sweep_at LIMIT ?`,
       [limit],
     );
     await this.trimFence(query);
     if (rows.length === 0) return 0;
     const ids = rows.map((row) => row.id);
     const list = ids.map(() => '?').join(', ');
-    const sql = `DELETE FROM ${table} WHERE id IN (${list}) AND sweep_at <= ${this.now} AND ${dead}`;
+    const sql = `DELETE FROM ${table} WHERE id IN (${list}) AND ${due}`;
     return (await query<Affected>(sql, ids)).affectedRows;
   }
 

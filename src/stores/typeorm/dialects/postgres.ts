@@ -1,7 +1,14 @@
 import type { DataSource } from 'typeorm';
 import type { Claim, ClaimRequest, ClaimResult } from '../../../engine/store.js';
 import { createStatements } from '../ddl.js';
-import { NEXT_ATTEMPT_SQL, isDeadSql, isUnsettled, selectList, toRecord } from '../rows.js';
+import {
+  NEXT_ATTEMPT_SQL,
+  isDeadSql,
+  isDueSql,
+  isUnsettled,
+  selectList,
+  toRecord,
+} from '../rows.js';
 import type { Readers, Row } from '../rows.js';
 import type { TableNames } from '../schema.js';
 import { Dialect, bytes, printable } from './dialect.js';
@@ -48,9 +55,10 @@ export class PostgresDialect extends Dialect {
       WITH clock AS MATERIALIZED (SELECT ${this.now} AS now),
       inserted AS (
         INSERT INTO ${table} (id, owner, fingerprint, scope, operation, idempotency_key, fence,
-          state, attempts_started, attempts_finished, claimed_at, lease_until, sweep_at)
+          state, attempts_started, attempts_finished, claimed_at, lease_until, expires_at, sweep_at)
         SELECT $1::uuid, $2::uuid, $3::bytea, $4::text, $5::text, $6::text,
-          nextval(${literal(fence)}), 0, 1, 0, now, now + $7::bigint, now + $8::bigint
+          nextval(${literal(fence)}), 0, 1, 0, now, now + $7::bigint, now + $8::bigint,
+          now + $8::bigint
         FROM clock WHERE NOT EXISTS (SELECT 1 FROM ${table} WHERE id = $1::uuid)
         ON CONFLICT (id) DO NOTHING
         RETURNING *
@@ -76,7 +84,7 @@ export class PostgresDialect extends Dialect {
         UPDATE ${table} SET owner = $2::uuid, fingerprint = $3::bytea, scope = $4::text,
           operation = $5::text, idempotency_key = $6::text, fence = nextval(${literal(fence)}),
           state = 0, ${NEXT_ATTEMPT_SQL}, claimed_at = now, lease_until = now + $7::bigint,
-          sweep_at = now + $8::bigint, expires_at = NULL, result = NULL
+          expires_at = now + $8::bigint, result = NULL
         FROM clock WHERE id = $1::uuid AND owner = $9::uuid AND ${isDeadSql('now')}
         RETURNING ${table}.*
       )
@@ -117,7 +125,7 @@ export class PostgresDialect extends Dialect {
       deleted AS (
         DELETE FROM ${table} WHERE ctid = ANY (ARRAY (
           SELECT r.ctid FROM turn, clock, ${table} r
-          WHERE turn.ours AND r.sweep_at <= now AND ${isDeadSql('now')}
+          WHERE turn.ours AND ${isDueSql('now')}
           ORDER BY r.sweep_at LIMIT $1 FOR UPDATE OF r SKIP LOCKED
         ))
         RETURNING 1

@@ -4,7 +4,7 @@ import type { Claim, ClaimRequest, ClaimResult } from '../../../engine/store.js'
 import { createStatements } from '../ddl.js';
 import {
   NEXT_ATTEMPT_SQL,
-  isDeadSql,
+  isDueSql,
   isOwnedSql,
   isUnsettled,
   selectList,
@@ -82,19 +82,19 @@ export class SqliteDialect extends Dialect {
     this.prepare(db, `UPDATE ${fence} SET value = value + 1`).run();
     const sql = `
       INSERT INTO ${table} (id, owner, fingerprint, scope, operation, idempotency_key, fence,
-        state, attempts_started, attempts_finished, claimed_at, lease_until, sweep_at)
-      SELECT ?, ?, ?, ?, ?, ?, value, 0, 1, 0, ${this.now}, ${this.now} + ?, ${this.now} + ?
+        state, attempts_started, attempts_finished, claimed_at, lease_until, expires_at, sweep_at)
+      SELECT ?, ?, ?, ?, ?, ?, value, 0, 1, 0, ${this.now}, ${this.now} + ?, ${this.now} + ?,
+        ${this.now} + ?
       FROM ${fence} WHERE true
       ON CONFLICT (id) DO UPDATE SET ${NEXT_ATTEMPT_SQL}, owner = excluded.owner,
         fingerprint = excluded.fingerprint, scope = excluded.scope,
         operation = excluded.operation, idempotency_key = excluded.idempotency_key,
         fence = excluded.fence, state = 0, claimed_at = excluded.claimed_at,
-        lease_until = excluded.lease_until, sweep_at = excluded.sweep_at,
-        expires_at = NULL, result = NULL`;
+        lease_until = excluded.lease_until, expires_at = excluded.expires_at, result = NULL`;
     const { id, owner, fingerprint, scope, operation, key, leaseMs, ttlMs } = request;
     const texts = [scope, operation, key].map(printable);
     const values = [this.token(id), this.token(owner), bytes(fingerprint), ...texts];
-    this.prepare(db, sql).run(...values, leaseMs, ttlMs);
+    this.prepare(db, sql).run(...values, leaseMs, ttlMs, ttlMs);
     const takenOver = seen !== undefined && isUnsettled(toRecord(seen));
     return this.answer(this.read(db, id), request, takenOver);
   }
@@ -121,7 +121,7 @@ export class SqliteDialect extends Dialect {
     const { table } = this.names;
     return this.execute(
       `DELETE FROM ${table} WHERE id IN (SELECT id FROM ${table} ` +
-        `WHERE sweep_at <= ${this.now} AND ${isDeadSql(this.now)} ORDER BY sweep_at LIMIT ?)`,
+        `WHERE ${isDueSql(this.now)} ORDER BY sweep_at LIMIT ?)`,
       [limit],
     );
   }
