@@ -27,8 +27,10 @@ export class Attempt implements IdempotencyContext, Claim {
   /** When its lease is no longer renewed; `performance.now()`. */
   deadline: number;
   private readonly maxDurationMs: number;
-  private readonly abort = new AbortController();
   private finished = false;
+  private lost: Error | undefined;
+  /** Made when somebody asks: most handlers never do, and it is the dearest part of an attempt. */
+  private abort: AbortController | undefined;
 
   constructor(
     { id, identity, policy }: Operation,
@@ -48,6 +50,12 @@ export class Attempt implements IdempotencyContext, Claim {
   }
 
   get signal(): AbortSignal {
+    if (this.abort === undefined) {
+      this.abort = new AbortController();
+      if (this.lost !== undefined) {
+        this.abort.abort(this.lost);
+      }
+    }
     return this.abort.signal;
   }
 
@@ -62,8 +70,9 @@ export class Attempt implements IdempotencyContext, Claim {
   }
 
   lose(reason: string): void {
-    if (!this.finished && !this.signal.aborted) {
-      this.abort.abort(new Error(reason));
+    if (!this.finished && this.lost === undefined) {
+      this.lost = new Error(reason);
+      this.abort?.abort(this.lost);
     }
   }
 }

@@ -1,6 +1,5 @@
-import { createHash } from 'node:crypto';
 import { canonicalJson } from './canonical-json.js';
-import { addPart, type Identity } from './identity.js';
+import { digest, type Identity } from './identity.js';
 
 /**
  * Stored as the first byte, so that a later version can compare a record of this one by this
@@ -18,15 +17,12 @@ export type FingerprintParts = Readonly<Record<string, unknown>>;
  * @throws TooDeepError when a part is nested more than 512 levels deep.
  */
 export function fingerprint(identity: Identity, parts: FingerprintParts): Uint8Array {
-  const hash = createHash('sha256').update('nestjs-idempotency/fingerprint/1');
-  for (const text of [identity.namespace, identity.scope, identity.operation, identity.key]) {
-    addPart(hash, text);
-  }
+  const { namespace, scope, operation, key } = identity;
+  const texts = ['nestjs-idempotency/fingerprint/1', namespace, scope, operation, key];
   for (const name of Object.keys(parts).sort()) {
-    addPart(hash, name);
-    addPart(hash, canonicalJson(parts[name]));
+    texts.push(name, canonicalJson(parts[name]));
   }
-  return Buffer.concat([Buffer.of(FINGERPRINT_VERSION), hash.digest().subarray(0, 16)]);
+  return Buffer.concat([Buffer.of(FINGERPRINT_VERSION), digest(texts).subarray(0, 16)]);
 }
 
 /** Whether two fingerprints are of the same request; `unreadable` when the stored one is of another version. */

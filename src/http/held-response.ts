@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
+import { holdMethods, methodsOf, type HeldMethod, type Holder } from './held-methods.js';
 import { KeptPipes } from './kept-pipes.js';
 import type { WireResponse } from './recorded-response.js';
 import { bodyArguments, headArguments, type Callback } from './response-arguments.js';
@@ -15,9 +16,6 @@ import {
 /** Why the hold has something to settle: the response is complete, or too large or endless to wait for. */
 export type HoldEvent = 'ended' | 'overflow';
 
-const METHODS = ['writeHead', 'write', 'end', 'flushHeaders'] as const;
-const GETTERS = ['headersSent', 'writableEnded', 'finished'] as const;
-
 /**
  * Holds Node's response while everything above it (handler, interceptors, serializers, filters,
  * streams, the adapter) writes as usual. Nothing reaches the client until the outcome of the request
@@ -26,47 +24,46 @@ const GETTERS = ['headersSent', 'writableEnded', 'finished'] as const;
  * The wire is the one place where every way to answer meets, as bytes. Middleware that wrapped the
  * response earlier (compression, sessions) stays beneath the hold and does its work when it is let go.
  */
-export class HeldResponse {
-  private static readonly held = new WeakSet<ServerResponse>();
-
+export class HeldResponse implements Holder {
   /** Resolves once, when there is something to settle. */
   readonly event: Promise<HoldEvent>;
+  readonly below: Holder['below'];
   private resolveEvent!: (event: HoldEvent) => void;
-  private readonly before = new Map<string, PropertyDescriptor | undefined>();
   private readonly chunks: Buffer[] = [];
   private readonly callbacks: Callback[] = [];
   private readonly pipes: KeptPipes;
   private bodySize = 0;
   private head: ResponseHead | undefined;
   private isEnded = false;
+  private isReplaced = false;
   private isLetGo = false;
   private overflowed = false;
-
-  static isHeld(response: ServerResponse): boolean {
-    return HeldResponse.held.has(response);
-  }
 
   constructor(
     private readonly response: ServerResponse,
     private readonly maxBytes: number,
   ) {
-    this.pipes = new KeptPipes(response);
-    HeldResponse.held.add(response);
     this.event = new Promise((resolve) => {
       this.resolveEvent = resolve;
     });
-    for (const name of [...METHODS, ...GETTERS]) {
-      this.before.set(name, Object.getOwnPropertyDescriptor(response, name));
-    }
-    this.override('writeHead', (args) => this.writeHead(args));
-    this.override('write', (args) => this.write(args));
-    this.override('end', (args) => this.end(args));
-    this.override('flushHeaders', () => this.commit());
-    this.pretend('headersSent', () => this.head !== undefined);
-    this.pretend('writableEnded', () => this.isEnded);
-    this.pretend('finished', () => this.isEnded);
+    this.pipes = new KeptPipes(response);
+    this.below = methodsOf(response);
+    holdMethods(response, this);
   }
 
+  get isHolding(): boolean {
+    return !this.isLetGo || this.isReplaced;
+  }
+
+  get looksSent(): boolean {
+    return this.head !== undefined || this.isReplaced;
+  }
+
+  get looksEnded(): boolean {
+    return this.isEnded || this.isReplaced;
+  }
+
+  /** Whether the response is on its way to the client. */
   get released(): boolean {
     return this.isLetGo;
   }
@@ -81,6 +78,12 @@ export class HeldResponse {
     return this.bodySize;
   }
 
+  /** What was written so far, as it would have gone out. */
+  get captured(): WireResponse {
+    const { status, headers, names } = this.head ?? headOf(this.response);
+    return { status, headers, names, body: Buffer.concat(this.chunks) };
+  }
+
   /** What is streamed from here is wanted even when the client is gone. */
   keep(source: Readable): void {
     if (!this.isLetGo) {
@@ -88,10 +91,17 @@ export class HeldResponse {
     }
   }
 
-  /** What was written so far, as it would have gone out. */
-  get captured(): WireResponse {
-    const { status, headers, names } = this.head ?? headOf(this.response);
-    return { status, headers, names, body: Buffer.concat(this.chunks) };
+  call(name: HeldMethod, args: unknown[]): unknown {
+    switch (name) {
+      case 'writeHead':
+        return this.writeHead(args);
+      case 'write':
+        return this.write(args);
+      case 'end':
+        return this.end(args);
+      case 'flushHeaders':
+        return this.commit();
+    }
   }
 
   /** Lets everything written so far, and everything to come, reach the client. */
@@ -122,13 +132,11 @@ export class HeldResponse {
     if (!this.letGo()) {
       return;
     }
-    const { response } = this;
-    replaceHead(response, other);
-    setHeaders(response, extraHeaders);
+    replaceHead(this.response, other);
+    setHeaders(this.response, extraHeaders);
     this.finish(isBodiless(other.status) ? Buffer.alloc(0) : other.body);
     // a handler that still streams would otherwise write after the end
-    this.override('write', () => true);
-    this.override('end', () => response);
+    this.isReplaced = true;
   }
 
   private letGo(): boolean {
@@ -137,13 +145,6 @@ export class HeldResponse {
     }
     this.isLetGo = true;
     this.pipes.stop();
-    for (const [name, descriptor] of this.before) {
-      if (descriptor === undefined) {
-        delete (this.response as unknown as Record<string, unknown>)[name];
-      } else {
-        Object.defineProperty(this.response, name, descriptor);
-      }
-    }
     return true;
   }
 
@@ -157,15 +158,17 @@ export class HeldResponse {
   }
 
   private writeHead(args: unknown[]): ServerResponse {
-    const { status, message, headers } = headArguments(args);
-    this.response.statusCode = status;
-    if (message !== undefined) {
-      this.response.statusMessage = message;
+    if (!this.looksSent) {
+      const { status, message, headers } = headArguments(args);
+      this.response.statusCode = status;
+      if (message !== undefined) {
+        this.response.statusMessage = message;
+      }
+      for (const [name, value] of headers) {
+        this.response.setHeader(name, value);
+      }
+      this.commit();
     }
-    for (const [name, value] of headers) {
-      this.response.setHeader(name, value);
-    }
-    this.commit();
     return this.response;
   }
 
@@ -176,11 +179,11 @@ export class HeldResponse {
     if (callback !== undefined) {
       process.nextTick(callback);
     }
-    return !this.overflowed;
+    return this.isReplaced || !this.overflowed;
   }
 
   private end(args: unknown[]): ServerResponse {
-    if (this.isEnded) {
+    if (this.looksEnded) {
       return this.response;
     }
     const { chunk, encoding, callback } = bodyArguments(args);
@@ -196,7 +199,7 @@ export class HeldResponse {
 
   /** From here on the head is what it is, as if it had been sent. */
   private commit(): void {
-    if (this.head !== undefined) {
+    if (this.looksSent) {
       return;
     }
     this.head = headOf(this.response);
@@ -206,7 +209,7 @@ export class HeldResponse {
   }
 
   private collect(chunk: unknown, encoding: BufferEncoding | undefined): void {
-    if (chunk === null || chunk === undefined || this.isEnded) {
+    if (chunk === null || chunk === undefined || this.looksEnded) {
       return;
     }
     const bytes =
@@ -221,20 +224,5 @@ export class HeldResponse {
   private overflow(): void {
     this.overflowed = true;
     this.resolveEvent('overflow');
-  }
-
-  /** A wrapper that was put around it while held may still call it later: then it means the real one. */
-  private override(name: (typeof METHODS)[number], held: (args: unknown[]) => unknown): void {
-    const value = (...args: unknown[]): unknown => {
-      const current = this.response[name] as (...args: unknown[]) => unknown;
-      return this.isLetGo && current !== value
-        ? Reflect.apply(current, this.response, args)
-        : held(args);
-    };
-    Object.defineProperty(this.response, name, { value, configurable: true, writable: true });
-  }
-
-  private pretend(name: (typeof GETTERS)[number], get: () => boolean): void {
-    Object.defineProperty(this.response, name, { get, set: () => {}, configurable: true });
   }
 }

@@ -7,6 +7,7 @@ import {
 import { Observable } from 'rxjs';
 import { calls, newCall } from '../call-context.js';
 import { misconfigured } from '../options-check.js';
+import { isHeld } from './held-methods.js';
 import { HeldResponse } from './held-response.js';
 import { httpExchange } from './http-exchange.js';
 import { IdempotentRequest } from './idempotent-request.js';
@@ -36,7 +37,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
       );
     }
     const exchange = httpExchange(context);
-    if (HeldResponse.isHeld(exchange.rawResponse)) {
+    if (isHeld(exchange.rawResponse)) {
       return next.handle();
     }
     if (settings.byClass && SAFE_METHODS.has(exchange.request.method)) {

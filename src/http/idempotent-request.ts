@@ -159,7 +159,7 @@ export class IdempotentRequest {
     const event = await Promise.race([
       held.event,
       this.abandonment.then(() => 'abandoned' as const),
-      handling.then(() => stalled(held, exchange, attempt.signal)),
+      handling.then(() => stalled(held, exchange, attempt)),
     ]);
     if (event === 'overflow' && !this.isHandled) {
       return { type: 'tombstone' };

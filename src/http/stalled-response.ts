@@ -1,3 +1,4 @@
+import type { IdempotencyContext } from '../engine/attempt.js';
 import { pause } from '../engine/timing.js';
 import type { HeldResponse } from './held-response.js';
 import type { HttpExchange } from './http-exchange.js';
@@ -12,9 +13,14 @@ const GRACE_MS = 1_000;
 export async function stalled(
   held: HeldResponse,
   exchange: HttpExchange,
-  signal: AbortSignal,
+  once: IdempotencyContext,
 ): Promise<void> {
-  await Promise.race([held.event, closed(exchange), aborted(signal)]);
+  // most responses end in the same turn as their handler, and need nobody to listen
+  await new Promise((resolve) => setImmediate(resolve));
+  if (held.ended) {
+    return;
+  }
+  await Promise.race([held.event, closed(exchange), aborted(once.signal)]);
   let before = -1;
   while (!held.ended && held.size > before) {
     before = held.size;
