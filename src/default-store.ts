@@ -32,7 +32,10 @@ async function loadTypeOrm() {
     const { TypeOrmStore } = await import('./stores/typeorm/typeorm.store.js');
     const { DataSource } = await import('typeorm');
     return { TypeOrmStore, DataSource };
-  } catch {
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== 'ERR_MODULE_NOT_FOUND') {
+      throw error;
+    }
     throw misconfigured(
       'IdempotencyModule',
       `no store was chosen, and typeorm is not installed. Install typeorm and @nestjs/typeorm. ${CHOICES}`,

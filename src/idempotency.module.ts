@@ -5,6 +5,7 @@ import {
   type OnApplicationShutdown,
   type OnModuleInit,
 } from '@nestjs/common';
+import { logged } from './event-log.js';
 import { CleanupTask } from './cleanup/cleanup.task.js';
 import { IdempotencyEngine } from './engine/engine.js';
 import { emitterFor } from './engine/events.js';
@@ -22,14 +23,23 @@ import {
 import type { IdempotencyModuleOptions } from './idempotency.options.js';
 import { IdempotencyService } from './idempotency.service.js';
 import { moduleSettings, type ModuleSettings } from './idempotency.settings.js';
+import { misconfigured } from './options-check.js';
 import { checkAsyncRegistration, checkRegistration } from './registration-check.js';
 
 @Module({
   providers: [
     {
       provide: IDEMPOTENCY_SETTINGS,
-      inject: [MODULE_OPTIONS_TOKEN],
-      useFactory: (options: IdempotencyModuleOptions) => moduleSettings(options),
+      inject: [{ token: MODULE_OPTIONS_TOKEN, optional: true }],
+      useFactory: (options: IdempotencyModuleOptions | undefined) => {
+        if (options === undefined) {
+          throw misconfigured(
+            'IdempotencyModule',
+            'it was imported without options. Write IdempotencyModule.forRoot().',
+          );
+        }
+        return moduleSettings(options);
+      },
     },
     {
       provide: IdempotencyEngine,
@@ -39,7 +49,7 @@ import { checkAsyncRegistration, checkRegistration } from './registration-check.
           store,
           storeTimeoutMs,
           mask,
-          emit: emitterFor(options.hooks ?? {}),
+          emit: logged(emitterFor(options.hooks ?? {})),
         }),
     },
     RouteSettingsRegistry,

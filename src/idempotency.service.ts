@@ -5,16 +5,17 @@ import type { IdempotencyContext } from './engine/attempt.js';
 import { IdempotencyEngine } from './engine/engine.js';
 import { IdempotencyError } from './engine/errors.js';
 import { judgeFailure, statusOf } from './engine/failure-policy.js';
+import { checkSameRequest } from './engine/answers.js';
 import { fingerprint } from './engine/fingerprint.js';
 import { recordId, type Identity } from './engine/identity.js';
 import type { Operation, Outcome } from './engine/operation.js';
-import type { RecordState } from './engine/store.js';
+import { RECORD_STATES, type RecordState } from './engine/store.js';
 import { CleanupTask } from './cleanup/cleanup.task.js';
 import { HTTP_OPERATION } from './http/request-operations.js';
 import { IDEMPOTENCY_SETTINGS } from './idempotency.constants.js';
 import type { IdempotencyDefaults } from './idempotency.options.js';
 import { operationSettings, type ModuleSettings } from './idempotency.settings.js';
-import { misconfigured } from './options-check.js';
+import { checkExecuteOptions, misconfigured } from './options-check.js';
 import { recordView, type IdempotencyRecordView } from './record-view.js';
 import { decodeOutcome, encodeError, encodeValue } from './value-codec.js';
 
@@ -95,11 +96,14 @@ export class IdempotencyService {
     const { key, scope, operation: name, payload, ...policies } = options;
     const identity = this.identity({ key, scope, operation: name ?? EXECUTE_OPERATION });
     const id = recordId(identity);
-    const outer = enclosing(id);
-    if (outer !== undefined) {
-      return work(outer);
-    }
     const where = `IdempotencyService.execute() of '${identity.operation}'`;
+    if (typeof work !== 'function') {
+      throw misconfigured(
+        where,
+        'there is nothing to run. Write a function as its second argument.',
+      );
+    }
+    checkExecuteOptions(policies, where);
     const settings = operationSettings(this.module, policies, where);
     const operation: Operation = {
       identity,
@@ -108,11 +112,17 @@ export class IdempotencyService {
       handler: identity.operation,
       policy: settings.policy,
     };
+    const outer = enclosing(id);
+    if (outer?.once !== undefined && outer.operation !== undefined) {
+      checkSameRequest(outer.operation.fingerprint, operation.fingerprint);
+      return work(outer.once);
+    }
 
     let own: { value: T } | { error: unknown } | undefined;
     const result = await this.engine.run(operation, async (attempt): Promise<Outcome> => {
+      const call = newCall(attempt, operation);
       try {
-        own = { value: await calls.run(newCall(attempt, id), async () => work(attempt)) };
+        own = { value: await calls.run(call, async () => work(attempt)) };
         return this.kept(encodeValue(own.value), settings.maxResultBytes, where);
       } catch (error) {
         own = { error };
@@ -124,10 +134,12 @@ export class IdempotencyService {
           default:
             return { type: 'release' };
         }
+      } finally {
+        call.isOver = true;
       }
     });
     if (result.type === 'replayed') {
-      return decodeOutcome(result.result) as T;
+      return decodeOutcome(result.outcome) as T;
     }
     if (own !== undefined && 'error' in own) {
       throw own.error;
@@ -153,9 +165,20 @@ export class IdempotencyService {
    */
   async list(options: ListOptions = {}): Promise<IdempotencyRecordView[]> {
     const { limit = 100, ...filter } = options;
+    const where = 'IdempotencyService.list()';
+    if (filter.state !== undefined && !RECORD_STATES.includes(filter.state)) {
+      const states = RECORD_STATES.map((state) => `'${state}'`).join(', ');
+      throw misconfigured(where, `option 'state' is '${filter.state}'. Write one of ${states}.`);
+    }
+    if (filter.after !== undefined && !/^[0-9a-f]{32}$/.test(filter.after)) {
+      throw misconfigured(
+        where,
+        `option 'after' is '${filter.after}'. Write the id of the last record of the page before.`,
+      );
+    }
     if (!Number.isInteger(limit) || limit < 1 || limit > LARGEST_PAGE) {
       throw misconfigured(
-        'IdempotencyService.list()',
+        where,
         `option 'limit' is ${limit}. Write a whole number from 1 to ${LARGEST_PAGE}.`,
       );
     }

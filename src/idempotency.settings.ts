@@ -57,11 +57,11 @@ const DEFAULTS = {
 export function moduleSettings(options: IdempotencyModuleOptions = {}): ModuleSettings {
   checkModuleOptions(options);
   const { cleanup = {}, maskKey } = options;
-  return {
+  const settings: ModuleSettings = {
     options,
     namespace: options.namespace ?? '',
     storeTimeoutMs: milliseconds(options.storeTimeout ?? '5s'),
-    mask: maskKey === undefined ? (key) => key : (key) => maskKey(key),
+    mask: maskKey === undefined ? (key) => key : harmless(maskKey),
     cleanup:
       cleanup === false
         ? undefined
@@ -70,6 +70,9 @@ export function moduleSettings(options: IdempotencyModuleOptions = {}): ModuleSe
             batchSize: cleanup.batchSize ?? 1_000,
           },
   };
+  // the defaults of every route must fit together before there is one
+  operationSettings(settings, {}, 'IdempotencyModule');
+  return settings;
 }
 
 /**
@@ -111,6 +114,18 @@ export function operationSettings(
 
 function milliseconds(duration: Duration): number {
   return toMilliseconds(duration) as number; // checked before
+}
+
+/** A function that fails must not fail the request: then nothing is written for people to read. */
+function harmless(maskKey: (key: string) => string | null): (key: string) => string | null {
+  return (key) => {
+    try {
+      const text: unknown = maskKey(key);
+      return typeof text === 'string' ? text : null;
+    } catch {
+      return null;
+    }
+  };
 }
 
 /** `{ ttl: undefined }` means what `{}` means. */

@@ -22,24 +22,31 @@ const SAFE_METHODS = [RequestMethod.GET, RequestMethod.HEAD, RequestMethod.OPTIO
  *   impossible option.
  */
 export function Idempotent(options: IdempotentOptions = {}): MethodDecorator & ClassDecorator {
+  if (arguments.length > 1 || typeof options === 'function') {
+    throw misconfigured('@Idempotent', 'the parentheses are missing. Write @Idempotent().');
+  }
   const decorate = (
     target: object,
     name?: string | symbol,
     descriptor?: PropertyDescriptor,
   ): void => {
-    if (name === undefined || descriptor === undefined) {
+    if (name === undefined) {
       decorateClass(target as Class, options);
       return;
     }
     const where = `@Idempotent() on ${target.constructor.name}.${String(name)}`;
     checkIdempotentOptions(options, where);
-    if (typeof descriptor.value !== 'function') {
+    if (typeof descriptor?.value !== 'function') {
       throw misconfigured(
         where,
         'it is not a method. Decorate a route handler or a controller class.',
       );
     }
-    decorateMethod(target, name, descriptor, { options, level: 'method' });
+    decorateMethod(target, name, descriptor, {
+      options,
+      property: name,
+      level: 'method',
+    });
   };
   return decorate as MethodDecorator & ClassDecorator;
 }
@@ -52,7 +59,11 @@ function decorateClass(target: Class, options: IdempotentOptions): void {
       RequestMethod | undefined;
     const isDecorated = Reflect.hasMetadata(IDEMPOTENT_METADATA, descriptor.value as object);
     if (method !== undefined && !SAFE_METHODS.includes(method) && !isDecorated) {
-      decorateMethod(target.prototype as object, name, descriptor, { options: {}, level: 'class' });
+      decorateMethod(target.prototype as object, name, descriptor, {
+        options: {},
+        property: name,
+        level: 'class',
+      });
       Object.defineProperty(target.prototype, name, descriptor);
     }
   }

@@ -151,6 +151,24 @@ export function checkIdempotentOptions(options: unknown, where: string): void {
   checkEach(ROUTE_CHECKS, options, where);
 }
 
+const EXECUTE_OPTIONS = [
+  'ttl',
+  'lease',
+  'maxDuration',
+  'onConcurrent',
+  'waitTimeout',
+  'errors',
+  'expiredKeys',
+  'onStoreFailure',
+  'maxResultBytes',
+] as const;
+
+/** Options of `IdempotencyService.execute()` besides those that name the operation. */
+export function checkExecuteOptions(options: object, where: string): void {
+  const checks = EXECUTE_OPTIONS.map((name) => [name, ROUTE_CHECKS[name]] as const);
+  checkEach(Object.fromEntries(checks), options, where);
+}
+
 /** What only shows when the route's options meet the module's. */
 export function checkRouteOptions(
   route: IdempotencyDefaults,

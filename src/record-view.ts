@@ -9,7 +9,8 @@ export interface IdempotencyRecordView {
   readonly state: RecordState;
   readonly attemptsStarted: number;
   readonly attemptsFinished: number;
-  readonly fence: bigint;
+  /** In decimal digits: it may be larger than a JSON number can say. */
+  readonly fence: string;
   readonly claimedAt: Date;
   readonly leaseUntil: Date | null;
   readonly expiresAt: Date | null;
@@ -19,6 +20,7 @@ export function recordView(record: StoredRecord): IdempotencyRecordView {
   const { fingerprint: _fingerprint, owner: _owner, result: _result, ...rest } = record;
   return {
     ...rest,
+    fence: String(record.fence),
     claimedAt: new Date(record.claimedAt),
     leaseUntil: record.leaseUntil === null ? null : new Date(record.leaseUntil),
     expiresAt: record.expiresAt === null ? null : new Date(record.expiresAt),

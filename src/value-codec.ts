@@ -1,6 +1,6 @@
 import { HttpException } from '@nestjs/common';
 import { parse, stringify } from 'devalue';
-import { decodeEnvelope, encodeEnvelope, unreadable } from './engine/envelope.js';
+import { encodeEnvelope, unreadable, type Envelope } from './engine/envelope.js';
 
 /**
  * Results of `execute()` keep their types over a replay: Date, BigInt, Map, Set, Buffer, RegExp, URL,
@@ -29,8 +29,7 @@ export function encodeError(error: unknown): Uint8Array | undefined {
  *
  * @throws IdempotencyError `IDEMPOTENCY_RECORD_UNREADABLE`
  */
-export function decodeOutcome(stored: Uint8Array | null): unknown {
-  const { kind, body } = decodeEnvelope(stored);
+export function decodeOutcome({ kind, body }: Envelope): unknown {
   if (kind === 'http') {
     throw unreadable('it holds a response, not a value');
   }

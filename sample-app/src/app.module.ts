@@ -18,7 +18,7 @@ export class AppModule {
         DatabaseModule.forRoot(database),
         IdempotencyModule.forRoot({
           // One caller's key never meets another caller's, whatever they call it.
-          scope: ({ user }: AuthenticatedRequest) => `${user.tenant}/${user.id}`,
+          scope: ({ user }: AuthenticatedRequest) => JSON.stringify([user.tenant, user.id]),
         }),
         AuthModule,
         OrdersModule,

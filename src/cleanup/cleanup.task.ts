@@ -10,7 +10,7 @@ import { describeCause } from '../describe-cause.js';
 import { emitterFor, type Emit } from '../engine/events.js';
 import { failpoint } from '../engine/failpoints.js';
 import type { IdempotencyStore } from '../engine/store.js';
-import { pause } from '../engine/timing.js';
+import { pause, within } from '../engine/timing.js';
 import { IDEMPOTENCY_SETTINGS, IDEMPOTENCY_STORE } from '../idempotency.constants.js';
 import type { ModuleSettings } from '../idempotency.settings.js';
 import { registerInterval } from './scheduler-registry.js';
@@ -52,7 +52,8 @@ export class CleanupTask implements OnApplicationBootstrap, OnModuleDestroy {
   async onModuleDestroy(): Promise<void> {
     this.stopped.abort();
     clearInterval(this.timer);
-    await this.running;
+    // a store that hangs must not keep the application from closing
+    await Promise.race([this.running, pause(this.settings.storeTimeoutMs)]);
   }
 
   /** Deletes every expired record now. Answers how many. */
@@ -62,7 +63,7 @@ export class CleanupTask implements OnApplicationBootstrap, OnModuleDestroy {
     for (;;) {
       await failpoint('cleanup');
       const startedAt = performance.now();
-      const batch = await this.store.deleteExpired(batchSize);
+      const batch = await within(this.settings.storeTimeoutMs, this.store.deleteExpired(batchSize));
       deleted += batch;
       if (batch < batchSize || this.stopped.signal.aborted) {
         break;

@@ -1,4 +1,4 @@
-import { unreadable } from './envelope.js';
+import { decodeEnvelope, unreadable } from './envelope.js';
 import { IdempotencyError } from './errors.js';
 import { compareFingerprints } from './fingerprint.js';
 import type { RunResult } from './operation.js';
@@ -15,20 +15,10 @@ export function answerOf(
   fingerprint: Uint8Array,
   now: number,
 ): Extract<RunResult, { type: 'replayed' }> {
-  switch (compareFingerprints(record.fingerprint, fingerprint)) {
-    case 'unreadable':
-      throw unreadable('its fingerprint is of another version');
-    case 'different':
-      throw new IdempotencyError(
-        'IDEMPOTENCY_KEY_REUSED',
-        'This key was used for a different request. Send a new key for a new request, or repeat ' +
-          'the first request exactly.',
-      );
-    case 'same':
-  }
+  checkSameRequest(record.fingerprint, fingerprint);
   switch (record.state) {
     case 'completed':
-      return { type: 'replayed', result: record.result };
+      return { type: 'replayed', outcome: decodeEnvelope(record.result) };
     case 'in-progress':
       throw new IdempotencyError(
         'IDEMPOTENCY_IN_PROGRESS',
@@ -47,6 +37,21 @@ export function answerOf(
         'The request with this key was carried out, but its response was not kept. It is not run ' +
           'again. Look at the resource instead.',
       );
+  }
+}
+
+/** @throws IdempotencyError `…_KEY_REUSED`, `…_RECORD_UNREADABLE` */
+export function checkSameRequest(recorded: Uint8Array, presented: Uint8Array): void {
+  switch (compareFingerprints(recorded, presented)) {
+    case 'unreadable':
+      throw unreadable('its fingerprint is of another version');
+    case 'different':
+      throw new IdempotencyError(
+        'IDEMPOTENCY_KEY_REUSED',
+        'This key was used for a different request. Send a new key for a new request, or repeat ' +
+          'the first request exactly.',
+      );
+    case 'same':
   }
 }
 

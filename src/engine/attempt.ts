@@ -10,7 +10,10 @@ export interface IdempotencyContext {
   readonly attempt: number;
   /** Rises with every attempt in the whole store: a receiver that keeps the highest it saw can refuse a late writer. */
   readonly fence: bigint;
-  /** Aborts when this attempt has lost its lease or outlived `maxDuration`: it can no longer record an outcome. */
+  /**
+   * Aborts when this attempt has lost its lease or outlived `maxDuration`: another may begin beside it, and
+   * once one has, this one can no longer record an outcome.
+   */
   readonly signal: AbortSignal;
   /** An idempotency key for the next system: the same over all attempts of this key, another for each `name`. */
   derive(name: string): string;
@@ -33,12 +36,15 @@ export class Attempt implements IdempotencyContext, Claim {
   private abort: AbortController | undefined;
 
   constructor(
-    { id, identity, policy }: Operation,
+    operation: Operation,
     readonly owner: string,
     claim: { readonly attempt: number; readonly fence: bigint },
     /** When the store last confirmed the lease; `performance.now()`, taken before the question was sent. */
     public confirmedAt: number,
+    /** How long its outcome is kept, from completion. */
+    readonly ttlMs = operation.policy.ttlMs,
   ) {
+    const { id, identity, policy } = operation;
     this.id = id;
     this.key = identity.key;
     this.scope = identity.scope;

@@ -71,9 +71,28 @@ export class IdempotencyEngine {
       await work(new Attempt(operation, newOwner(), { attempt: 1, fence: 0n }, 0));
       return { type: 'unprotected' };
     }
-    return this.perform(operation, claimed, work).finally(() =>
-      this.waitingRoom.call(operation.id),
-    );
+    try {
+      const result = await this.perform(operation, claimed, work);
+      if (result.type === 'replayed') {
+        this.options.emit('onReplayed', { handler: operation.handler, record: operation.id });
+      }
+      return result;
+    } catch (error) {
+      this.reject(operation, error);
+      throw error;
+    } finally {
+      this.waitingRoom.call(operation.id);
+    }
+  }
+
+  private reject(operation: Operation, error: unknown): void {
+    if (error instanceof IdempotencyError) {
+      this.options.emit('onRejected', {
+        handler: operation.handler,
+        record: operation.id,
+        code: error.code,
+      });
+    }
   }
 
   private async perform(
@@ -112,11 +131,7 @@ export class IdempotencyEngine {
       ) {
         return { type: 'unprotected' };
       }
-      this.options.emit('onRejected', {
-        handler: operation.handler,
-        record: operation.id,
-        code: failure.code,
-      });
+      this.reject(operation, failure);
       throw failure;
     }
   }
@@ -127,8 +142,7 @@ export class IdempotencyEngine {
     const deadline = performance.now() + policy.waitTimeoutMs;
     let inProgress: unknown;
     for (;;) {
-      const askedAt = performance.now();
-      const result = await this.askStore(request).catch((error: unknown) => {
+      const { result, askedAt } = await this.askStore(request).catch((error: unknown) => {
         // who has met the owner never runs beside it, whatever becomes of the store
         throw inProgress ?? error;
       });
@@ -175,11 +189,11 @@ export class IdempotencyEngine {
         attempt: result.attempt,
       });
     }
-    return new Attempt(operation, request.owner, result, askedAt);
+    return new Attempt(operation, request.owner, result, askedAt, windowOf(operation, result.now));
   }
 
   /** Asks again with the same owner token when a reply got lost: the store recognises its own claim. */
-  private async askStore(request: ClaimRequest): Promise<ClaimResult> {
+  private async askStore(request: ClaimRequest): Promise<{ result: ClaimResult; askedAt: number }> {
     const deadline = performance.now() + this.options.storeTimeoutMs;
     let answer: Promise<unknown> | undefined;
     let failure: unknown;
@@ -189,9 +203,14 @@ export class IdempotencyEngine {
       }
       try {
         await failpoint('claim:before');
+        const askedAt = performance.now();
         const claim = this.store.claim(request);
         answer = claim;
-        return await within(Math.max(1, deadline - performance.now()), claim);
+        const result = await within(Math.max(1, deadline - askedAt), claim);
+        if (result.type === 'held' || performance.now() - askedAt < request.leaseMs) {
+          return { result, askedAt };
+        }
+        failure = new Error('The claim was over before the store had answered.');
       } catch (error) {
         if (!isOutage(error)) {
           throw error;
@@ -213,6 +232,15 @@ export class IdempotencyEngine {
       // the lease ends by itself
     }
   }
+}
+
+/**
+ * How long the outcome is kept. A client whose clock is ahead makes keys that look younger than they are:
+ * their outcomes are kept for as long as the key itself would pass for a fresh one.
+ */
+function windowOf({ identity, policy }: Operation, now: number): number {
+  const ahead = Math.max(0, (keyTime(identity.key) ?? now) - now);
+  return ahead > policy.ttlMs ? policy.ttlMs : policy.ttlMs + ahead;
 }
 
 /** A store that is set up wrongly says so, and will again. */

@@ -14,6 +14,19 @@ export const IDEMPOTENCY_CODES = [
 
 export type IdempotencyCode = (typeof IDEMPOTENCY_CODES)[number];
 
+const STATUS_CODES: Readonly<Record<IdempotencyCode, number>> = {
+  IDEMPOTENCY_KEY_MISSING: 400,
+  IDEMPOTENCY_KEY_INVALID: 400,
+  IDEMPOTENCY_KEY_REUSED: 422,
+  IDEMPOTENCY_IN_PROGRESS: 409,
+  IDEMPOTENCY_OUTCOME_UNCERTAIN: 409,
+  IDEMPOTENCY_RESULT_UNAVAILABLE: 409,
+  IDEMPOTENCY_KEY_EXPIRED: 409,
+  IDEMPOTENCY_STORE_UNAVAILABLE: 503,
+  IDEMPOTENCY_RECORD_UNREADABLE: 500,
+  IDEMPOTENCY_MISCONFIGURED: 500,
+};
+
 /**
  * Every error of the library. `message` is a plain sentence that says what to do next; it never
  * holds a raw key, a body or a driver's text. What the driver said is in `cause`.
@@ -22,6 +35,14 @@ export class IdempotencyError extends Error {
   override readonly name = 'IdempotencyError';
   /** For `IDEMPOTENCY_IN_PROGRESS` and `IDEMPOTENCY_STORE_UNAVAILABLE`: when to try again. */
   readonly retryAfterSeconds?: number;
+  /**
+   * What an HTTP client is answered when the error reaches it. With `statusCode` and `expose` it has the
+   * form of the `http-errors` package, which Nest's own exception filter understands.
+   */
+  readonly status: number;
+  readonly statusCode: number;
+  /** The message is fit for clients. */
+  readonly expose = true;
 
   constructor(
     readonly code: IdempotencyCode,
@@ -29,6 +50,8 @@ export class IdempotencyError extends Error {
     options: { cause?: unknown; retryAfterSeconds?: number } = {},
   ) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
+    this.status = STATUS_CODES[code];
+    this.statusCode = this.status;
     if (options.retryAfterSeconds !== undefined) {
       this.retryAfterSeconds = options.retryAfterSeconds;
     }

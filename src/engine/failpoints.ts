@@ -1,15 +1,26 @@
-type FailpointAction = () => void | Promise<void>;
+/** Where an operation may be crashed, paused or failed, in the order in which it passes the points. */
+export type Failpoint =
+  | 'claim:before'
+  | 'claim:after'
+  | 'handler:before'
+  | 'handler:after'
+  | 'complete:before'
+  | 'complete:after'
+  | 'release:before'
+  | 'respond'
+  | 'renew'
+  | 'cleanup';
+
+type FailpointAction = () => unknown;
 
 /** Undefined in production, so that a failpoint costs one comparison. */
-let actions: Map<string, FailpointAction> | undefined;
+let actions: Map<Failpoint, FailpointAction> | undefined;
 
 /**
  * Runs `action` whenever an operation passes the named point, so that a test can crash, pause or
- * fail it exactly there. Points, in the order an operation passes them: `claim:before`,
- * `claim:after`, `handler:before`, `handler:after`, `complete:before`, `complete:after`, `respond`;
- * besides `renew`, `release:before` and `cleanup`.
+ * fail it exactly there.
  */
-export function setFailpoint(name: string, action: FailpointAction): void {
+export function setFailpoint(name: Failpoint, action: FailpointAction): void {
   actions ??= new Map();
   actions.set(name, action);
 }
@@ -20,6 +31,6 @@ export function clearFailpoints(): void {
 }
 
 /** Returns undefined unless a test has set something here: `const hit = failpoint('x'); if (hit) await hit;` */
-export function failpoint(name: string): void | Promise<void> {
+export function failpoint(name: Failpoint): unknown {
   return actions?.get(name)?.();
 }

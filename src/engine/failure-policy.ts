@@ -25,7 +25,10 @@ export type FailurePolicy =
 
 const OF_THE_MOMENT = new Set([401, 403, 408, 409, 423, 425, 429, 502, 503, 504]);
 
-/** A function of the application that throws has said nothing: `uncertain`, and nothing runs again by itself. */
+/**
+ * A function of the application that throws, or answers something else, has said nothing: `uncertain`, and
+ * nothing runs again by itself.
+ */
 export function judgeFailure(
   policy: FailurePolicy,
   error: unknown,
@@ -33,7 +36,8 @@ export function judgeFailure(
 ): FailureVerdict {
   if (typeof policy === 'function') {
     try {
-      return policy(error, { status });
+      const verdict: unknown = policy(error, { status });
+      return verdict === 'store' || verdict === 'release' ? verdict : 'uncertain';
     } catch {
       return 'uncertain';
     }

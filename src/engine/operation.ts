@@ -1,3 +1,4 @@
+import type { Envelope } from './envelope.js';
 import type { Identity } from './identity.js';
 import type { ClaimRequest } from './store.js';
 
@@ -36,7 +37,7 @@ export type RunResult =
   /** The caller's own outcome stands. */
   | { readonly type: 'executed' }
   /** Somebody else's recorded outcome is the answer. */
-  | { readonly type: 'replayed'; readonly result: Uint8Array | null }
+  | { readonly type: 'replayed'; readonly outcome: Envelope }
   /** The store was down and the policy let the work run without protection. */
   | { readonly type: 'unprotected' };
 

@@ -11,6 +11,8 @@ import { jittered, pause, within } from './timing.js';
 const RESCUES = 3;
 const FIRST_RETRY_MS = 100;
 const SLOWEST_RETRY_MS = 5_000;
+/** After so many, a result that a working store refuses (its packets may be limited) is given up. */
+const MOST_REFUSALS = 3;
 
 /** Writes down how an attempt ended, and finds out whose outcome stands when its claim was lost. */
 export class Recorder {
@@ -48,6 +50,7 @@ export class Recorder {
     outcome: Outcome,
   ): Promise<void> {
     let delay = FIRST_RETRY_MS;
+    let refusals = 0;
     while (!this.stopped.aborted && performance.now() < attempt.deadline) {
       await pause(jittered(delay), this.stopped);
       delay = Math.min(delay * 2, SLOWEST_RETRY_MS);
@@ -55,7 +58,11 @@ export class Recorder {
         await this.record(operation, attempt, outcome);
         return;
       } catch {
-        // the store is still away
+        // the store is still away, or there is something about this very result that it cannot take
+        refusals += await this.answers();
+        if (refusals === MOST_REFUSALS && outcome.type === 'complete') {
+          outcome = { type: 'tombstone' };
+        }
       }
     }
     this.leases.drop(attempt);
@@ -83,6 +90,16 @@ export class Recorder {
     }
     this.report(operation, attempt, outcome);
     return undefined;
+  }
+
+  /** 1 when the store answers, else 0. */
+  private async answers(): Promise<number> {
+    try {
+      await this.bounded(this.options.store.ping());
+      return 1;
+    } catch {
+      return 0;
+    }
   }
 
   private async release(attempt: Attempt): Promise<SettleResult> {
@@ -119,7 +136,7 @@ export class Recorder {
       return store.markUncertain({ id, owner });
     }
     const result = outcome.type === 'complete' ? outcome.result : null;
-    return store.complete({ id, owner, result, ttlMs: operation.policy.ttlMs });
+    return store.complete({ id, owner, result, ttlMs: attempt.ttlMs });
   }
 
   private report(operation: Operation, attempt: Attempt, outcome: Outcome): void {

@@ -10,7 +10,8 @@
  * Every other row is *dead*, and a dead row is the same thing to every operation as no row at all,
  * whether cleanup has removed it or not.
  */
-export type RecordState = 'in-progress' | 'completed' | 'uncertain' | 'tombstone';
+export const RECORD_STATES = ['in-progress', 'completed', 'uncertain', 'tombstone'] as const;
+export type RecordState = (typeof RECORD_STATES)[number];
 
 /** Names one attempt's claim: 32 lower-case hex digits each (16 bytes). */
 export interface Claim {

@@ -24,6 +24,9 @@ export function jittered(ms: number): number {
 }
 
 export class StoreTimeoutError extends Error {
+  override readonly name = 'StoreTimeoutError';
+  readonly code = 'ETIMEDOUT';
+
   constructor(ms: number) {
     super(`The store did not answer within ${ms} ms.`);
   }

@@ -7,7 +7,9 @@ type Method = (...args: unknown[]) => unknown;
 
 /** Whoever stands between a response and those who write to it. */
 export interface Holder {
-  /** Whether calls and questions end here, or go on to what lies below. */
+  /** Whether a call ends here, or goes on to what lies below. */
+  holds(name: HeldMethod): boolean;
+  /** Whether questions are answered here. */
   readonly isHolding: boolean;
   readonly looksSent: boolean;
   readonly looksEnded: boolean;
@@ -29,7 +31,7 @@ const heldMethods = Object.fromEntries(
     name,
     function (this: Held, ...args: unknown[]): unknown {
       const holder = this[HOLDER];
-      return holder.isHolding
+      return holder.holds(name)
         ? holder.call(name, args)
         : Reflect.apply(holder.below[name], this, args);
     },

@@ -52,15 +52,20 @@ export class HeldResponse implements Holder {
   }
 
   get isHolding(): boolean {
-    return !this.isLetGo || this.isReplaced;
+    return !this.isLetGo;
+  }
+
+  /** After another response took its place, what is still written goes nowhere: it would come after the end. */
+  holds(name: HeldMethod): boolean {
+    return !this.isLetGo || (this.isReplaced && (name === 'write' || name === 'end'));
   }
 
   get looksSent(): boolean {
-    return this.head !== undefined || this.isReplaced;
+    return this.head !== undefined;
   }
 
   get looksEnded(): boolean {
-    return this.isEnded || this.isReplaced;
+    return this.isEnded;
   }
 
   /** Whether the response is on its way to the client. */
@@ -76,6 +81,11 @@ export class HeldResponse implements Holder {
   /** Bytes of the body written so far. */
   get size(): number {
     return this.bodySize;
+  }
+
+  /** Whether a stream that was to go on without its client has not come to its end. */
+  get isStreaming(): boolean {
+    return this.pipes.isStreaming;
   }
 
   /** What was written so far, as it would have gone out. */
@@ -135,7 +145,6 @@ export class HeldResponse implements Holder {
     replaceHead(this.response, other);
     setHeaders(this.response, extraHeaders);
     this.finish(isBodiless(other.status) ? Buffer.alloc(0) : other.body);
-    // a handler that still streams would otherwise write after the end
     this.isReplaced = true;
   }
 
@@ -158,7 +167,7 @@ export class HeldResponse implements Holder {
   }
 
   private writeHead(args: unknown[]): ServerResponse {
-    if (!this.looksSent) {
+    if (this.head === undefined) {
       const { status, message, headers } = headArguments(args);
       this.response.statusCode = status;
       if (message !== undefined) {
@@ -174,16 +183,19 @@ export class HeldResponse implements Holder {
 
   private write(args: unknown[]): boolean {
     const { chunk, encoding, callback } = bodyArguments(args);
-    this.commit();
-    this.collect(chunk, encoding);
     if (callback !== undefined) {
       process.nextTick(callback);
     }
-    return this.isReplaced || !this.overflowed;
+    if (this.isReplaced) {
+      return true;
+    }
+    this.commit();
+    this.collect(chunk, encoding);
+    return !this.overflowed;
   }
 
   private end(args: unknown[]): ServerResponse {
-    if (this.looksEnded) {
+    if (this.isEnded || this.isReplaced) {
       return this.response;
     }
     const { chunk, encoding, callback } = bodyArguments(args);
@@ -199,7 +211,7 @@ export class HeldResponse implements Holder {
 
   /** From here on the head is what it is, as if it had been sent. */
   private commit(): void {
-    if (this.looksSent) {
+    if (this.head !== undefined) {
       return;
     }
     this.head = headOf(this.response);
@@ -209,7 +221,7 @@ export class HeldResponse implements Holder {
   }
 
   private collect(chunk: unknown, encoding: BufferEncoding | undefined): void {
-    if (chunk === null || chunk === undefined || this.looksEnded) {
+    if (chunk === null || chunk === undefined || this.isEnded) {
       return;
     }
     const bytes =

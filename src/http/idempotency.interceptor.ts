@@ -1,5 +1,8 @@
 import {
+  Inject,
   Injectable,
+  Optional,
+  ServiceUnavailableException,
   type CallHandler,
   type ExecutionContext,
   type NestInterceptor,
@@ -19,10 +22,23 @@ const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 /** Bound by `@Idempotent()` itself. Bound twice to one route, it acts once. */
 @Injectable()
 export class IdempotencyInterceptor implements NestInterceptor {
+  private readonly operations: RequestOperations;
+  private readonly routes: RouteSettingsRegistry;
+
   constructor(
-    private readonly operations: RequestOperations,
-    private readonly routes: RouteSettingsRegistry,
-  ) {}
+    @Optional() @Inject(RequestOperations) operations: RequestOperations | undefined,
+    @Optional() @Inject(RouteSettingsRegistry) routes: RouteSettingsRegistry | undefined,
+  ) {
+    if (operations === undefined || routes === undefined) {
+      throw misconfigured(
+        '@Idempotent()',
+        'there is no IdempotencyModule here. Import IdempotencyModule.forRoot() in the root module ' +
+          '(or, with isGlobal: false, in the module of this controller).',
+      );
+    }
+    this.operations = operations;
+    this.routes = routes;
+  }
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     const settings = this.routes.of(context.getClass(), context.getHandler() as never);
@@ -39,6 +55,10 @@ export class IdempotencyInterceptor implements NestInterceptor {
     const exchange = httpExchange(context);
     if (isHeld(exchange.rawResponse)) {
       return next.handle();
+    }
+    if (exchange.rawResponse.headersSent || exchange.rawResponse.writableEnded) {
+      // a middleware lost its patience: nobody would get the answer, so nothing is run
+      throw new ServiceUnavailableException('The request was answered before its handler began.');
     }
     if (settings.byClass && SAFE_METHODS.has(exchange.request.method)) {
       return calls.run(newCall(), () => next.handle());

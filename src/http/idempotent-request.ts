@@ -7,10 +7,10 @@ import { failpoint } from '../engine/failpoints.js';
 import type { Operation, Outcome } from '../engine/operation.js';
 import type { HeldResponse } from './held-response.js';
 import type { HttpExchange } from './http-exchange.js';
-import { PROBLEM_CONTENT_TYPE, IdempotencyException, problemOf } from './problem.js';
+import { PROBLEM_CONTENT_TYPE, IdempotencyException, isProblem, problemOf } from './problem.js';
 import { readResponse, type WireResponse } from './recorded-response.js';
 import type { RequestOperations } from './request-operations.js';
-import { answersByItself, isEventStream } from './response-handling.js';
+import { isEventStream } from './response-handling.js';
 import { completion, failure } from './response-outcome.js';
 import type { RouteSettings } from './route-settings.js';
 import { stalled } from './stalled-response.js';
@@ -89,17 +89,17 @@ export class IdempotentRequest {
       case 'unprotected':
         return held.release(UNPROTECTED);
       case 'replayed':
-        return this.replay(readResponse(result.result));
+        return this.replay(readResponse(result.outcome));
     }
   }
 
   private async replay(recorded: WireResponse): Promise<void> {
-    const { held, exchange, context } = this.parts;
+    const { held, exchange, settings } = this.parts;
     if (this.handled !== undefined) {
       // the handler ran, but another attempt's outcome stands; its own response is dropped
       return held.replace(recorded, REPLAYED);
     }
-    if (answersByItself(context) && !held.released) {
+    if (settings.answersByItself && !held.released) {
       // the handler would have ended the response
       exchange.response.send();
     }
@@ -133,24 +133,25 @@ export class IdempotentRequest {
     if (error.retryAfterSeconds !== undefined && !held.released) {
       exchange.rawResponse.setHeader('Retry-After', String(error.retryAfterSeconds));
     }
-    const problem = Buffer.from(JSON.stringify(problemOf(error)));
+    const problem = problemOf(error);
     if (this.handled !== undefined) {
       // the pipeline has finished already: its answer is not the outcome that stands
       const headers = { 'Content-Type': PROBLEM_CONTENT_TYPE };
-      held.replace({ status: problemOf(error).status, headers, body: problem }, {});
+      const body = Buffer.from(JSON.stringify(problem));
+      held.replace({ status: problem.status, headers, body }, {});
       return;
     }
     this.fail(new IdempotencyException(error));
     await held.event;
     // Nest's own filter sends the problem as it is; an application's filter renders it its own way
     held.release(
-      held.captured.body.equals(problem) ? { 'Content-Type': PROBLEM_CONTENT_TYPE } : {},
+      isProblem(held.captured.body, problem) ? { 'Content-Type': PROBLEM_CONTENT_TYPE } : {},
     );
   }
 
   private async attempt(operation: Operation, attempt: Attempt): Promise<Outcome> {
     const { held, exchange, settings } = this.parts;
-    const call = newCall(attempt, operation.id);
+    const call = newCall(attempt, operation);
     await failpoint('handler:before');
     if (this.isAbandoned) {
       return { type: 'release' };
@@ -159,12 +160,17 @@ export class IdempotentRequest {
     const event = await Promise.race([
       held.event,
       this.abandonment.then(() => 'abandoned' as const),
-      handling.then(() => stalled(held, exchange, attempt)),
+      handling.then(() => stalled(held, exchange, attempt, settings)),
     ]);
     if (event === 'overflow' && !this.isHandled) {
       return { type: 'tombstone' };
     }
+    if (event === 'ended' && !this.isHandled && !settings.answersByItself) {
+      // somebody outside answered in the handler's place, and the client need not wait for it
+      this.abandon();
+    }
     const handled = await handling;
+    call.isOver = true;
     await failpoint('handler:after');
     const response = event === 'ended' && !this.isAbandoned ? held.captured : undefined;
     if (!handled.failed) {

@@ -21,6 +21,10 @@ export class KeptPipes {
     }
   };
 
+  get isStreaming(): boolean {
+    return [...this.kept.keys()].some((source) => !source.readableEnded && !source.destroyed);
+  }
+
   stop(): void {
     this.response.off('pipe', this.keep).off('unpipe', this.goOn);
     this.kept.forEach((restore) => restore());

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { HttpException } from '@nestjs/common';
 import type { IdempotencyCode, IdempotencyError } from '../engine/errors.js';
 
@@ -16,55 +17,46 @@ export interface Problem {
 export const PROBLEM_CONTENT_TYPE = 'application/problem+json';
 const DOCUMENTATION = 'https://www.npmjs.com/package/nestjs-idempotency#';
 
-const PROBLEMS: Readonly<
-  Record<IdempotencyCode, { status: number; title: string; retryable: boolean }>
-> = {
-  IDEMPOTENCY_KEY_MISSING: { status: 400, title: 'Idempotency key missing', retryable: false },
-  IDEMPOTENCY_KEY_INVALID: { status: 400, title: 'Idempotency key invalid', retryable: false },
+const PROBLEMS: Readonly<Record<IdempotencyCode, { title: string; retryable: boolean }>> = {
+  IDEMPOTENCY_KEY_MISSING: { title: 'Idempotency key missing', retryable: false },
+  IDEMPOTENCY_KEY_INVALID: { title: 'Idempotency key invalid', retryable: false },
   IDEMPOTENCY_KEY_REUSED: {
-    status: 422,
     title: 'Idempotency key used for another request',
     retryable: false,
   },
   IDEMPOTENCY_IN_PROGRESS: {
-    status: 409,
     title: 'Request with this idempotency key in progress',
     retryable: true,
   },
   IDEMPOTENCY_OUTCOME_UNCERTAIN: {
-    status: 409,
     title: 'Outcome of this idempotency key uncertain',
     retryable: false,
   },
   IDEMPOTENCY_RESULT_UNAVAILABLE: {
-    status: 409,
     title: 'Response of this idempotency key not kept',
     retryable: false,
   },
-  IDEMPOTENCY_KEY_EXPIRED: { status: 409, title: 'Idempotency key expired', retryable: false },
+  IDEMPOTENCY_KEY_EXPIRED: { title: 'Idempotency key expired', retryable: false },
   IDEMPOTENCY_STORE_UNAVAILABLE: {
-    status: 503,
     title: 'Idempotency store unavailable',
     retryable: true,
   },
   IDEMPOTENCY_RECORD_UNREADABLE: {
-    status: 500,
     title: 'Idempotency record unreadable',
     retryable: false,
   },
   IDEMPOTENCY_MISCONFIGURED: {
-    status: 500,
     title: 'Idempotency not configured',
     retryable: false,
   },
 };
 
 export function problemOf(error: IdempotencyError): Problem {
-  const { status, title, retryable } = PROBLEMS[error.code];
+  const { title, retryable } = PROBLEMS[error.code];
   return {
     type: DOCUMENTATION + error.code.toLowerCase(),
     title,
-    status,
+    status: error.statusCode,
     detail: error.message,
     code: error.code,
     retryable,
@@ -86,5 +78,14 @@ export class IdempotencyException extends HttpException {
     this.name = 'IdempotencyException';
     this.code = error.code;
     this.retryAfterSeconds = error.retryAfterSeconds;
+  }
+}
+
+/** Whether a response's body is the problem, however the platform spaced it. */
+export function isProblem(body: Buffer, problem: Problem): boolean {
+  try {
+    return isDeepStrictEqual(JSON.parse(body.toString()), problem);
+  } catch {
+    return false;
   }
 }

@@ -1,5 +1,5 @@
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
-import { decodeEnvelope, encodeEnvelope, unreadable } from '../engine/envelope.js';
+import { encodeEnvelope, unreadable, type Envelope } from '../engine/envelope.js';
 import { REPLAYED_HEADERS } from './replayed-headers.js';
 
 export interface WireResponse {
@@ -40,8 +40,7 @@ export function recordResponse(
 }
 
 /** @throws IdempotencyError `IDEMPOTENCY_RECORD_UNREADABLE` */
-export function readResponse(stored: Uint8Array | null): WireResponse {
-  const { kind, meta, body } = decodeEnvelope(stored);
+export function readResponse({ kind, meta, body }: Envelope): WireResponse {
   const { status, headers } = meta as { status?: unknown; headers?: unknown };
   if (
     kind !== 'http' ||

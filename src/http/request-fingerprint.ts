@@ -10,19 +10,20 @@ import type {
 } from '../idempotency.options.js';
 import type { HttpExchange } from './http-exchange.js';
 import { bodyAtHand, requestBody } from './request-body.js';
+import type { RouteSettings } from './route-settings.js';
 
 /** What a retry of this request must repeat. Computed before anything could change the request. */
 export async function requestFingerprint(
   exchange: HttpExchange,
   context: ExecutionContext,
   identity: Identity,
-  selection: readonly FingerprintPart[] | FingerprintFunction,
+  { fingerprint: selection, name }: RouteSettings,
   credentials: string | undefined,
 ): Promise<Uint8Array> {
   const parts: Record<string, unknown> = {
     ...(typeof selection === 'function'
       ? await chosenByFunction(exchange, context, selection)
-      : await chosenByName(exchange, selection)),
+      : await chosenByName(exchange, selection, name)),
   };
   if (credentials !== undefined) {
     parts.credentials = credentials;
@@ -47,15 +48,18 @@ async function chosenByFunction(
 ): Promise<FingerprintParts> {
   const { method, path, query } = target(exchange);
   const input: FingerprintInput = { method, path, query, body: await bodyAtHand(exchange) };
-  return { chosen: await choose(input, context) };
+  return { method, path, chosen: await choose(input, context) };
 }
 
 async function chosenByName(
   exchange: HttpExchange,
   names: readonly FingerprintPart[],
+  route: string,
 ): Promise<FingerprintParts> {
   const { method, path, query } = target(exchange);
-  const parts: Record<string, unknown> = {};
+  // without the request's own target, the stored answer of one route could be that of another
+  const hasTarget = names.includes('method') && names.includes('path');
+  const parts: Record<string, unknown> = hasTarget ? {} : { route };
   for (const name of names) {
     if (name === 'body') {
       parts.body = await requestBody(exchange);

@@ -5,12 +5,14 @@ import { emitterFor, type Emit } from '../engine/events.js';
 import { recordId, type Identity } from '../engine/identity.js';
 import type { Operation } from '../engine/operation.js';
 import { IDEMPOTENCY_SETTINGS } from '../idempotency.constants.js';
+import type { HttpRequest } from '../idempotency.options.js';
 import type { ModuleSettings } from '../idempotency.settings.js';
+import { misconfigured } from '../options-check.js';
 import { describeCause } from '../describe-cause.js';
 import type { HttpExchange } from './http-exchange.js';
 import { requestFingerprint } from './request-fingerprint.js';
 import { requestKey } from './request-key.js';
-import { credentialsDigest, principalOf } from './request-scope.js';
+import { credentialsDigest, identifier, principalOf } from './request-scope.js';
 import type { RouteSettings } from './route-settings.js';
 
 /** The engine's name for everything that came with an `Idempotency-Key` header. */
@@ -21,6 +23,7 @@ export const HTTP_OPERATION = 'http';
 export class RequestOperations {
   private readonly logger = new Logger('Idempotency');
   private readonly emit: Emit;
+  private readonly reportedMisconfigured = new Set<string>();
   private warnedOfUnknownPrincipal = false;
 
   constructor(
@@ -45,32 +48,43 @@ export class RequestOperations {
     if (key === undefined) {
       return undefined;
     }
-    const scope =
-      settings.scope === undefined ? principalOf(request) : await settings.scope(request, context);
-    const isKnown = scope !== undefined && scope !== null && scope !== '';
-    const credentials = isKnown ? undefined : credentialsDigest(request);
+    const scope = await this.scope(request, context, settings);
+    const credentials = scope === undefined ? credentialsDigest(request) : undefined;
     if (credentials !== undefined) {
       this.warnOfUnknownPrincipal(settings.name);
     }
     const identity: Identity = {
       namespace: this.module.namespace,
-      scope: isKnown ? String(scope) : '',
+      scope: scope ?? '',
       operation: HTTP_OPERATION,
       key,
     };
     return {
       identity,
       id: recordId(identity),
-      fingerprint: await requestFingerprint(
-        exchange,
-        context,
-        identity,
-        settings.fingerprint,
-        credentials,
-      ),
+      fingerprint: await requestFingerprint(exchange, context, identity, settings, credentials),
       handler: settings.name,
       policy: settings.policy,
     };
+  }
+
+  private async scope(
+    request: HttpRequest,
+    context: ExecutionContext,
+    settings: RouteSettings,
+  ): Promise<string | undefined> {
+    if (settings.scope === undefined) {
+      return principalOf(request);
+    }
+    const scope: unknown = await settings.scope(request, context);
+    const text = identifier(scope);
+    if (text === undefined && scope !== undefined && scope !== null && scope !== '') {
+      throw misconfigured(
+        settings.name,
+        "option 'scope' answered something that is no text, the same for every caller. Answer a string.",
+      );
+    }
+    return text;
   }
 
   /** Tells hooks and, where somebody has to act, the log. */
@@ -81,13 +95,20 @@ export class RequestOperations {
     switch (error.code) {
       case 'IDEMPOTENCY_STORE_UNAVAILABLE':
       case 'IDEMPOTENCY_RECORD_UNREADABLE':
+        return this.log(error, settings.name);
       case 'IDEMPOTENCY_MISCONFIGURED':
-        this.logger.error(
-          `${settings.name}: ${error.code}${describeCause(error)}. ${error.message}`,
-        );
-        break;
+        // a client may provoke it, with a body of a type that nothing parses
+        if (!this.reportedMisconfigured.has(settings.name)) {
+          this.reportedMisconfigured.add(settings.name);
+          this.log(error, settings.name);
+        }
+        return;
       default:
     }
+  }
+
+  private log(error: IdempotencyError, name: string): void {
+    this.logger.error(`${name}: ${error.code}${describeCause(error)}. ${error.message}`);
   }
 
   private warnOfUnknownPrincipal(name: string): void {

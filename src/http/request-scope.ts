@@ -16,7 +16,8 @@ export function principalOf({ user }: HttpRequest): string | undefined {
   return undefined;
 }
 
-function identifier(value: unknown): string | undefined {
+/** The text of an id; `undefined` for what has none of its own. */
+export function identifier(value: unknown): string | undefined {
   switch (typeof value) {
     case 'string':
       return value === '' ? undefined : value;

@@ -36,24 +36,23 @@ export function headArguments(args: readonly unknown[]): HeadArguments {
   return { status, message: isMessage ? second : undefined, headers: headerPairs(headers) };
 }
 
-/** Node takes an object, a flat array of names and values, or an array of pairs. */
-function* headerPairs(headers: Headers): Generator<readonly [string, HeaderValue]> {
-  if (headers === undefined || headers === null) {
-    return;
-  }
-  if (!Array.isArray(headers)) {
-    for (const [name, value] of Object.entries(headers as Record<string, HeaderValue>)) {
-      if (value !== undefined) {
-        yield [name, value];
-      }
+/** Node takes an object, a flat array of names and values, or an array of pairs; names may come twice. */
+function headerPairs(headers: Headers): Map<string, HeaderValue> {
+  const pairs = new Map<string, HeaderValue>();
+  const add = (name: string, value: HeaderValue | undefined): void => {
+    if (value !== undefined) {
+      const before = pairs.get(name);
+      pairs.set(name, before === undefined ? value : [before, value].flat().map(String));
     }
-    return;
+  };
+  if (!Array.isArray(headers)) {
+    Object.entries(headers ?? {}).forEach(([name, value]) => add(name, value as HeaderValue));
+  } else if (Array.isArray(headers[0])) {
+    (headers as [string, HeaderValue][]).forEach(([name, value]) => add(name, value));
+  } else {
+    for (let index = 0; index + 1 < headers.length; index += 2) {
+      add(headers[index] as string, headers[index + 1] as HeaderValue);
+    }
   }
-  if (Array.isArray(headers[0])) {
-    yield* headers as [string, string][];
-    return;
-  }
-  for (let index = 0; index + 1 < headers.length; index += 2) {
-    yield [headers[index] as string, headers[index + 1] as string];
-  }
+  return pairs;
 }

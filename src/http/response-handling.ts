@@ -1,5 +1,3 @@
-import type { ExecutionContext } from '@nestjs/common';
-
 /** Nest's metadata keys and parameter types for how a handler answers; stable since Nest 6. */
 const ROUTE_ARGS = '__routeArguments__';
 const PASSTHROUGH = '__responsePassthrough__';
@@ -7,9 +5,7 @@ const SSE = '__sse__';
 const RESPONSE_OR_NEXT = /^[12]:/;
 
 /** Whether the handler writes the response itself (`@Res()` or `@Next()` without `passthrough`). */
-export function answersByItself(context: ExecutionContext): boolean {
-  const controller = context.getClass();
-  const name = context.getHandler().name;
+export function answersByItself(controller: object, name: string | symbol): boolean {
   const args = (Reflect.getMetadata(ROUTE_ARGS, controller, name) ?? {}) as object;
   return (
     Object.keys(args).some((key) => RESPONSE_OR_NEXT.test(key)) &&

@@ -8,10 +8,13 @@ import {
   type OperationSettings,
 } from '../idempotency.settings.js';
 import type { IdempotentMetadata } from '../idempotent.metadata.js';
+import { answersByItself } from './response-handling.js';
 
 export interface RouteSettings extends OperationSettings {
   /** `Class.method`, for people. */
   readonly name: string;
+  /** Whether the handler writes the response itself. */
+  readonly answersByItself: boolean;
   /** Whether the route is idempotent only because its class is. */
   readonly byClass: boolean;
 }
@@ -48,9 +51,15 @@ export class RouteSettingsRegistry {
     }
     const ofClass = Reflect.getMetadata(IDEMPOTENT_METADATA, controller) as
       IdempotentOptions | undefined;
-    const name = `${controller.name}.${handler.name}`;
-    const own = { ...ofClass, ...defined(metadata.options) };
+    const { options, property, level } = metadata;
+    const name = `${controller.name}.${String(property)}`;
+    const own = { ...ofClass, ...defined(options) };
     const settings = operationSettings(this.module, own, `@Idempotent() on ${name}`);
-    return { ...settings, name, byClass: metadata.level === 'class' };
+    return {
+      ...settings,
+      name,
+      answersByItself: answersByItself(controller, property),
+      byClass: level === 'class',
+    };
   }
 }

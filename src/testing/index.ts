@@ -1,4 +1,4 @@
-export { clearFailpoints, setFailpoint } from '../engine/failpoints.js';
+export { clearFailpoints, setFailpoint, type Failpoint } from '../engine/failpoints.js';
 export { memoryStore } from '../stores/memory/index.js';
 export type { MemoryStoreOptions } from '../stores/memory/index.js';
 export { describeIdempotencyStore } from './store-contract.js';

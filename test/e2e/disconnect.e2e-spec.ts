@@ -101,7 +101,7 @@ describe.each(platforms)('a client of %s hangs up:', (platform) => {
   let app: TestApp;
   beforeAll(async () => {
     app = await startApp(platform, {
-      imports: [IdempotencyModule.forRoot({ store: memoryStore() })],
+      imports: [IdempotencyModule.forRoot({ store: memoryStore(), lease: '600ms' })],
       controllers: [DisconnectController],
     });
   });

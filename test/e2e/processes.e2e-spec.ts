@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { DataSource } from 'typeorm';
+import type { Failpoint } from '../../src/engine/failpoints.js';
 import { TypeOrmStore } from '../../src/stores/typeorm/typeorm.store.js';
 import { createTestDatabase, availableDialects, type TestDatabase } from '../support/databases.js';
 import { eventually, send, type RawResponse } from '../support/http.js';
@@ -93,7 +94,7 @@ describe.each(dialects)('several processes on one database: %s', (dialect) => {
     expect(answers.filter((answer) => answer.header('idempotent-replayed'))).toHaveLength(49);
   });
 
-  const everywhere: [diesAt: string, effectsAfterRetry: number, retryIsReplay: boolean][] = [
+  const everywhere: [diesAt: Failpoint, effectsAfterRetry: number, retryIsReplay: boolean][] = [
     ['claim:before', 1, false],
     ['claim:after', 1, false],
     ['handler:before', 1, false],

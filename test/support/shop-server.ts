@@ -10,7 +10,7 @@ import { Body, Controller, Module, Post } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { DataSource, type DataSourceOptions } from 'typeorm';
-import { setFailpoint } from '../../src/engine/failpoints.js';
+import { setFailpoint, type Failpoint } from '../../src/engine/failpoints.js';
 import {
   CurrentIdempotency,
   Idempotent,
@@ -24,7 +24,7 @@ export interface ShopOptions {
   readonly dataSource: DataSourceOptions;
   readonly idempotency: IdempotencyModuleOptions;
   /** The process kills itself with SIGKILL when an operation passes this point. */
-  readonly dieAt?: string;
+  readonly dieAt?: Failpoint;
 }
 
 const given = JSON.parse(process.argv[2] as string) as ShopOptions;
@@ -59,7 +59,7 @@ class EffectsController {
 class ShopModule {}
 
 if (given.dieAt !== undefined) {
-  setFailpoint(given.dieAt, () => process.kill(process.pid, 'SIGKILL') as never);
+  setFailpoint(given.dieAt, () => process.kill(process.pid, 'SIGKILL'));
 }
 // only the one that is needed: a quarter of a second for each process
 const adapter =

@@ -7,7 +7,7 @@ import {
   UNCERTAIN,
   useFakeTime,
 } from '../support/engine/bench.js';
-import { fails, hangs } from '../support/engine/probe-store.js';
+import { fails, hangs, late } from '../support/engine/probe-store.js';
 
 useFakeTime();
 
@@ -182,5 +182,62 @@ describe('a key that says when it was made', () => {
     await pass(STORE_TIMEOUT);
     expect(await answer).toBe('KEY_EXPIRED');
     expect(bench.runs).toBe(0);
+  });
+});
+
+describe('a claim whose reply comes late', () => {
+  it('is asked for again when its lease was over by then: nobody runs on a claim of the past', async () => {
+    const bench = await Bench.started();
+    // longer than the lease, shorter than the store's time
+    bench.store.plan('claim', late(600));
+    const answer = bench.run('done', { leaseMs: 500 });
+    await pass(599);
+    expect(bench.runs).toBe(0);
+    await pass(200);
+    expect(await answer).toBe('executed');
+    expect(bench.store.count('claim')).toBe(2);
+    expect(bench.runs).toBe(1);
+  });
+});
+
+describe('a key made by a clock that is ahead', () => {
+  const at = (ms: number): string => {
+    const hex = ms.toString(16).padStart(12, '0');
+    return `${hex.slice(0, 8)}-${hex.slice(8)}-7abc-8abc-0123456789ab`;
+  };
+
+  it('keeps its outcome until the key itself is old: it is refused then, and never run again', async () => {
+    const bench = await Bench.started();
+    const ttlMs = 60_000;
+    const key = at(Date.now() + 10_000);
+    expect(await bench.run('first', { key, ttlMs })).toBe('executed');
+    await pass(65_000);
+    expect(await bench.run('second', { key, ttlMs })).toBe('replayed first');
+    await pass(6_000);
+    expect(await bench.run('third', { key, ttlMs })).toBe('KEY_EXPIRED');
+    expect(bench.runs).toBe(1);
+  });
+
+  it('that is further ahead than outcomes are kept is a key like any other', async () => {
+    const bench = await Bench.started();
+    const key = at(Date.now() + 10 ** 9);
+    expect(await bench.run('first', { key, ttlMs: 1_000 })).toBe('executed');
+    await pass(1_001);
+    expect(await bench.run('second', { key, ttlMs: 1_000 })).toBe('executed');
+  });
+});
+
+describe('work that breaks off without an outcome', () => {
+  it('keeps its key until the lease is over, and its error reaches the caller as it is', async () => {
+    const bench = await Bench.started();
+    const bug = new TypeError('a bug of an entry point');
+    const broken = bench.engine.run(bench.operation(), async () => {
+      throw bug;
+    });
+    await expect(broken).rejects.toBe(bug);
+    expect(bench.told).toEqual([]);
+    expect(await bench.run('second')).toBe('IN_PROGRESS');
+    await pass(6_000);
+    expect(await bench.run('third')).toBe('executed');
   });
 });

@@ -37,7 +37,7 @@ describe('an outcome that cannot be recorded at once', () => {
   it('keeps its lease meanwhile, also beyond the longest duration of the work', async () => {
     const bench = await Bench.started();
     const { end, answer, attempt } = await bench.begin({ maxDurationMs: 30_000 });
-    bench.store.breakDown(fails, 'complete');
+    bench.store.breakDown(fails, 'complete', 'ping');
     await pass(29_000);
     end('mine');
     expect(await answer).toBe('executed');
@@ -50,6 +50,14 @@ describe('an outcome that cannot be recorded at once', () => {
     const renewals = bench.store.count('renew');
     await pass(60_000);
     expect(bench.store.count('renew')).toBe(renewals);
+  });
+
+  it('is given up when a store that answers refuses it: done, but not kept', async () => {
+    const bench = await Bench.started();
+    bench.store.plan('complete', fails, fails, fails, fails);
+    expect(await bench.run('too large for its packets')).toBe('executed');
+    await pass(2_000);
+    expect(await bench.run('second')).toBe('RESULT_UNAVAILABLE');
   });
 
   it('is asked for less and less often', async () => {

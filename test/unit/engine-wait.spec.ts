@@ -3,6 +3,7 @@ import {
   complete,
   isPending,
   pass,
+  recorded,
   RELEASE,
   STORE_TIMEOUT,
   TOMBSTONE,
@@ -96,7 +97,7 @@ describe('waiting for an attempt of another process', () => {
     expect(polls).toBeGreaterThanOrEqual(5);
     expect(polls).toBeLessThanOrEqual(13);
     expect(bench.store.count('claim')).toBe(51);
-    await bench.store.complete({ ...claim, result: Buffer.from('first'), ttlMs: 1_000 });
+    await bench.store.complete({ ...claim, result: recorded('first'), ttlMs: 1_000 });
     await pass(250);
     const answers = await Promise.all(waiting);
     expect(new Set(answers)).toEqual(new Set(['replayed first']));
@@ -124,7 +125,7 @@ describe('waiting for an attempt of another process', () => {
     const successor = await bench.claimedElsewhere(6_000);
     await pass(1_000);
     expect(await isPending(waiting)).toBe(true);
-    await bench.store.complete({ ...successor, result: Buffer.from('theirs'), ttlMs: 1_000 });
+    await bench.store.complete({ ...successor, result: recorded('theirs'), ttlMs: 1_000 });
     await pass(250);
     expect(await waiting).toBe('replayed theirs');
     expect(bench.runs).toBe(0);
@@ -175,7 +176,7 @@ describe('waiting for an attempt of another process', () => {
     expect(bench.store.count('claim')).toBe(2); // nobody was called for that
     expect(await isPending(waiting)).toBe(true);
     bench.store.heal();
-    await bench.store.complete({ ...claim, result: Buffer.from('first'), ttlMs: 60_000 });
+    await bench.store.complete({ ...claim, result: recorded('first'), ttlMs: 60_000 });
     await pass(STORE_TIMEOUT + 250);
     expect(await waiting).toBe('replayed first');
   });

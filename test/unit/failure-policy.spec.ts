@@ -38,6 +38,17 @@ describe('judgeFailure', () => {
   });
 });
 
+describe('a function that gives no verdict', () => {
+  it.each<[string, () => unknown]>([
+    ['throws', () => JSON.parse('{')],
+    ['answers nothing', () => undefined],
+    ['answers another word', () => 'retry'],
+    ['answers later', () => Promise.resolve('store')],
+  ])('and %s leaves the outcome uncertain: nothing runs again by itself', (_, policy) => {
+    expect(judgeFailure(policy as never, new Error('x'), { status: 500 })).toBe('uncertain');
+  });
+});
+
 describe('statusOf', () => {
   it.each([
     [{ getStatus: (): number => 404 }, 404],

@@ -332,3 +332,17 @@ describe('a registration that cannot work', () => {
     expect(error.message).toMatch(sentence);
   });
 });
+
+describe('maskKey', () => {
+  it('that fails, or answers no text, keeps nothing of the key and disturbs nobody', () => {
+    const throws = moduleSettings({
+      maskKey: () => {
+        throw new Error('no');
+      },
+    });
+    expect(throws.mask('secret')).toBeNull();
+    expect(moduleSettings({ maskKey: () => 5 as never }).mask('secret')).toBeNull();
+    expect(moduleSettings({ maskKey: (key) => key.slice(0, 2) }).mask('secret')).toBe('se');
+    expect(moduleSettings().mask('secret')).toBe('secret');
+  });
+});

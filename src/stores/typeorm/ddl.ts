@@ -3,9 +3,8 @@ import type { DialectName, SqlType, TableNames } from './schema.js';
 
 /**
  * Creates what is missing; every statement may be run again. The fence is a sequence, because a
- * counter in the row would start again after cleanup has removed the row. `sweep_at` is the only
- * index, and it changes only on a takeover: an index on what `complete` and `renew` write would cost
- * PostgreSQL its heap-only updates.
+ * counter in the row would start again after cleanup has removed the row. `sweep_at` has the
+ * only index, and is set once: an index on what changes would cost PostgreSQL its heap-only updates.
  */
 export function createStatements(dialect: DialectName, names: TableNames): string[] {
   const columns = COLUMNS.map(({ name, kind, nullable }) => {

@@ -1,7 +1,7 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 import { createStatements, dropStatements } from './ddl.js';
 import { detectDialect, withSchemaOf } from './dialects/create-dialect.js';
-import { tableNames } from './schema.js';
+import { checkTableOptions, tableNames } from './schema.js';
 import type { DialectName, TableNames, TableOptions } from './schema.js';
 
 /** Creates the table of the store under its default name, on any supported database. */
@@ -35,6 +35,7 @@ export class CreateIdempotencyRecord1764000000000 implements MigrationInterface 
 export function idempotencyMigrations(
   options: TableOptions = {},
 ): (new () => MigrationInterface)[] {
+  checkTableOptions('idempotencyMigrations()', options, ['table', 'schema']);
   const { table, schema } = options;
   if (table === undefined && schema === undefined) return [CreateIdempotencyRecord1764000000000];
   // TypeORM tells migrations apart by their name, which ends in a timestamp.

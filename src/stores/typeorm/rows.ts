@@ -1,13 +1,11 @@
-import type { RecordState, StoredRecord } from '../../engine/store.js';
-
-const STATES: readonly RecordState[] = ['in-progress', 'completed', 'uncertain', 'tombstone'];
+import { RECORD_STATES, type RecordState, type StoredRecord } from '../../engine/store.js';
 
 export function stateCode(state: RecordState): number {
-  return STATES.indexOf(state);
+  return RECORD_STATES.indexOf(state);
 }
 
 export function stateName(code: unknown): RecordState {
-  const state = STATES[Number(code)];
+  const state = RECORD_STATES[Number(code)];
   if (!state) throw new Error(`unknown record state ${String(code)}`);
   return state;
 }

@@ -130,6 +130,20 @@ export function tableNames(
   };
 }
 
+/** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for an unknown option, or one that is no text. */
+export function checkTableOptions(where: string, options: object, known: string[]): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (!known.includes(name)) {
+      throw misconfigured(
+        `${where}: there is no option '${name}'. Write one of: ${known.join(', ')}.`,
+      );
+    }
+    if (value !== undefined && (typeof value !== 'string' || value === '')) {
+      throw misconfigured(`${where}: option '${name}' is no name. Write a string.`);
+    }
+  }
+}
+
 /** PostgreSQL cuts names at 63 bytes without a word, and ours get a suffix of 6. */
 const LONGEST_NAME = 57;
 

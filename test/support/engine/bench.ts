@@ -1,6 +1,7 @@
 import { jest } from '@jest/globals';
 import type { Attempt } from '../../../src/engine/attempt.js';
 import { IdempotencyEngine } from '../../../src/engine/engine.js';
+import { encodeEnvelope } from '../../../src/engine/envelope.js';
 import { emitterFor, type IdempotencyHooks } from '../../../src/engine/events.js';
 import { fingerprint } from '../../../src/engine/fingerprint.js';
 import { newOwner, recordId } from '../../../src/engine/identity.js';
@@ -156,8 +157,13 @@ export interface Running {
   end(outcome: Outcome | string): void;
 }
 
+/** Text in the form in which outcomes are stored. */
+export function recorded(text: string): Uint8Array {
+  return encodeEnvelope({ kind: 'value', meta: {}, body: Buffer.from(text) });
+}
+
 export function complete(text: string): Outcome {
-  return { type: 'complete', result: Buffer.from(text) };
+  return { type: 'complete', result: recorded(text) };
 }
 
 export const RELEASE: Outcome = { type: 'release' };
@@ -190,7 +196,7 @@ export async function isPending(promise: Promise<unknown>): Promise<boolean> {
 
 function textOf(result: RunResult): Answer {
   return result.type === 'replayed'
-    ? `replayed ${Buffer.from(result.result ?? []).toString()}`
+    ? `replayed ${Buffer.from(result.outcome.body).toString()}`
     : result.type;
 }
 

@@ -1,6 +1,7 @@
 import { jest } from '@jest/globals';
 import type fc from 'fast-check';
 import { IdempotencyEngine } from '../../../src/engine/engine.js';
+import { decodeEnvelope } from '../../../src/engine/envelope.js';
 import { fingerprint } from '../../../src/engine/fingerprint.js';
 import { recordId } from '../../../src/engine/identity.js';
 import type { Operation, OperationPolicy, Outcome } from '../../../src/engine/operation.js';
@@ -11,7 +12,7 @@ import { complete, POLICY, RELEASE, TOMBSTONE, UNCERTAIN } from './bench.js';
 const LEASE = POLICY.leaseMs;
 const identity = { namespace: '', scope: '', operation: 'http', key: 'k' };
 const never = new Promise<never>(() => {});
-const textOf = (bytes: Uint8Array | null): string => Buffer.from(bytes ?? []).toString();
+const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString();
 
 export interface Plan {
   readonly end: 'complete' | 'release' | 'uncertain' | 'tombstone' | 'throw';
@@ -49,7 +50,7 @@ export class World {
       (result) =>
         this.answers.set(
           index,
-          result.type === 'replayed' ? `replayed ${textOf(result.result)}` : result.type,
+          result.type === 'replayed' ? `replayed ${textOf(result.outcome.body)}` : result.type,
         ),
       (error: { code?: string }) => this.answers.set(index, error.code ?? 'crashed'),
     );
@@ -96,7 +97,7 @@ export class World {
     await engine.start();
     try {
       const result = await engine.run(operation('reject'), async () => complete('late'));
-      return result.type === 'replayed' ? `replayed ${textOf(result.result)}` : result.type;
+      return result.type === 'replayed' ? `replayed ${textOf(result.outcome.body)}` : result.type;
     } catch (error) {
       return (error as { code: string }).code;
     } finally {
@@ -171,7 +172,7 @@ export class World {
       complete: (request) =>
         settle(
           request,
-          `outcome ${request.result === null ? 'unkept' : textOf(request.result)}`,
+          `outcome ${request.result === null ? 'unkept' : textOf(decodeEnvelope(request.result).body)}`,
           () => store.complete(request),
         ),
     };
