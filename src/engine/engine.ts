@@ -71,18 +71,9 @@ export class IdempotencyEngine {
       await work(new Attempt(operation, newOwner(), { attempt: 1, fence: 0n }, 0));
       return { type: 'unprotected' };
     }
-    try {
-      const result = await this.perform(operation, claimed, work);
-      if (result.type === 'replayed') {
-        this.options.emit('onReplayed', { handler: operation.handler, record: operation.id });
-      }
-      return result;
-    } catch (error) {
-      this.reject(operation, error);
-      throw error;
-    } finally {
-      this.waitingRoom.call(operation.id);
-    }
+    return this.perform(operation, claimed, work).finally(() =>
+      this.waitingRoom.call(operation.id),
+    );
   }
 
   private reject(operation: Operation, error: unknown): void {
@@ -105,9 +96,14 @@ export class IdempotencyEngine {
       await failpoint('claim:after');
       const outcome = await work(attempt);
       attempt.finish();
-      return await this.recorder.settle(operation, attempt, outcome);
+      const result = await this.recorder.settle(operation, attempt, outcome);
+      if (result.type === 'replayed') {
+        this.options.emit('onReplayed', { handler: operation.handler, record: operation.id });
+      }
+      return result;
     } catch (error) {
       this.leases.drop(attempt);
+      this.reject(operation, error);
       throw error;
     }
   }

@@ -35,17 +35,26 @@ export function judgeFailure(
   { status }: FailureInfo,
 ): FailureVerdict {
   if (typeof policy === 'function') {
-    try {
-      const verdict: unknown = policy(error, { status });
-      return verdict === 'store' || verdict === 'release' ? verdict : 'uncertain';
-    } catch {
-      return 'uncertain';
-    }
+    return ask(policy, error, { status });
   }
   if (policy === 'release' || OF_THE_MOMENT.has(status)) {
     return 'release';
   }
   return policy === 'store-all' || (status >= 400 && status < 500) ? 'store' : 'release';
+}
+
+function ask(
+  policy: Extract<FailurePolicy, (...args: never[]) => unknown>,
+  error: unknown,
+  info: FailureInfo,
+): FailureVerdict {
+  let verdict: unknown;
+  try {
+    verdict = policy(error, info);
+  } catch {
+    // it has said nothing
+  }
+  return verdict === 'store' || verdict === 'release' ? verdict : 'uncertain';
 }
 
 /** The status that an error carries, as Nest's `HttpException` and most HTTP errors do; else 500. */

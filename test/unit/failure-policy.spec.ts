@@ -38,6 +38,12 @@ describe('judgeFailure', () => {
   });
 });
 
+describe('a function that gives its verdict', () => {
+  it.each(['store', 'release', 'uncertain'] as const)('%s is heard', (verdict) => {
+    expect(judgeFailure(() => verdict, new Error('x'), { status: 503 })).toBe(verdict);
+  });
+});
+
 describe('a function that gives no verdict', () => {
   it.each<[string, () => unknown]>([
     ['throws', () => JSON.parse('{')],
