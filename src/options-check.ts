@@ -1,38 +1,21 @@
-import { inspect } from 'node:util';
 import { toMilliseconds, type Duration } from './engine/duration.js';
 import { IdempotencyError } from './engine/errors.js';
+import type { IdempotencyHooks } from './engine/events.js';
+import {
+  aFunction,
+  boolean,
+  duration,
+  integer,
+  isHeaderName,
+  isPartList,
+  isRecord,
+  oneOf,
+  show,
+  timer,
+  type Check,
+} from './option-values.js';
 import { isNeverReplayed } from './http/replayed-headers.js';
 import type { IdempotencyDefaults, IdempotencyModuleOptions } from './idempotency.options.js';
-
-/** Answers what to write instead when a value will not do. */
-type Check = (value: unknown) => string | undefined;
-
-const LONGEST_TIMER = '24d';
-const HTTP_TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-
-const duration: Check = (value) =>
-  toMilliseconds(value) === undefined
-    ? "Write milliseconds as a number, or text such as '500ms', '30s', '15m', '24h' or '7d'."
-    : undefined;
-const timer: Check = (value) =>
-  duration(value) ??
-  ((toMilliseconds(value) as number) > (toMilliseconds(LONGEST_TIMER) as number)
-    ? `Write at most '${LONGEST_TIMER}'.`
-    : undefined);
-const oneOf =
-  (...allowed: string[]): Check =>
-  (value) =>
-    allowed.includes(value as string)
-      ? undefined
-      : `Write ${allowed.map((name) => `'${name}'`).join(' or ')}.`;
-const boolean: Check = (value) => (typeof value === 'boolean' ? undefined : 'Write true or false.');
-const aFunction: Check = (value) => (typeof value === 'function' ? undefined : 'Write a function.');
-const integer =
-  (from: number, to: number): Check =>
-  (value) =>
-    Number.isInteger(value) && (value as number) >= from && (value as number) <= to
-      ? undefined
-      : `Write a whole number from ${from} to ${to}.`;
 
 const ROUTE_CHECKS: Record<keyof IdempotencyDefaults, Check> = {
   ttl: duration,
@@ -98,7 +81,7 @@ const MODULE_CHECKS: Record<keyof IdempotencyModuleOptions, Check> = {
   hooks: (value) => (isRecord(value) ? undefined : 'Write an object with functions.'),
 };
 
-const HOOKS = [
+const HOOKS: readonly (keyof IdempotencyHooks)[] = [
   'onExecuted',
   'onReplayed',
   'onRejected',
@@ -227,33 +210,6 @@ function checkEach(
       throw misconfigured(where, `option '${prefix}${name}' is ${show(value)}. ${instead}`);
     }
   }
-}
-
-function isHeaderName(value: unknown): boolean {
-  return typeof value === 'string' && HTTP_TOKEN.test(value);
-}
-
-function isPartList(value: unknown): boolean {
-  return (
-    Array.isArray(value) &&
-    value.length > 0 &&
-    value.every(
-      (part) =>
-        ['method', 'path', 'query', 'body'].includes(part as string) ||
-        (typeof part === 'string' &&
-          part.startsWith('header:') &&
-          isHeaderName(part.slice('header:'.length))),
-    )
-  );
-}
-
-export function isRecord(value: unknown): value is object {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-export function show(value: unknown): string {
-  const text = inspect(value, { depth: 0, breakLength: Infinity });
-  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }
 
 export function misconfigured(where: string, sentence: string): IdempotencyError {

@@ -1,4 +1,5 @@
-import { isRecord, misconfigured, MODULE, show } from './options-check.js';
+import { isRecord, show } from './option-values.js';
+import { misconfigured, MODULE } from './options-check.js';
 
 const FACTORIES = ['useFactory', 'useClass', 'useExisting'];
 const BESIDE_A_FACTORY = [
