@@ -3,7 +3,7 @@ import type { WireResponse } from './recorded-response.js';
 
 export interface ResponseHead {
   readonly status: number;
-  readonly message: string;
+  readonly message: string | undefined;
   /** Lower-case names. */
   readonly headers: WireResponse['headers'];
   readonly names: Readonly<Record<string, string>>;
@@ -34,10 +34,21 @@ export function headOf(response: ServerResponse): ResponseHead {
   }
   return {
     status: response.statusCode,
-    message: response.statusMessage,
+    message: hasReason(response) ? response.statusMessage : undefined,
     headers,
     names: namesOf(response),
   };
+}
+
+/** HTTP/2 has no reason phrases, and Node warns of whoever asks for one. */
+function hasReason({ req }: ServerResponse): boolean {
+  return req.httpVersionMajor < 2;
+}
+
+function setReason(response: ServerResponse, message: string | undefined): void {
+  if (hasReason(response)) {
+    response.statusMessage = message as string; // Node's own default is undefined
+  }
 }
 
 /** Header names as they were written, by their lower case. Node's HTTP/2 responses have only lower case. */
@@ -54,7 +65,7 @@ export function restoreHead(
   { status, message, headers }: ResponseHead,
 ): void {
   response.statusCode = status;
-  response.statusMessage = message;
+  setReason(response, message);
   for (const name of response.getHeaderNames()) {
     if (headers[name] === undefined) {
       response.removeHeader(name);
@@ -73,7 +84,7 @@ export function replaceHead(response: ServerResponse, other: WireResponse): void
     response.removeHeader(name);
   }
   response.statusCode = other.status;
-  response.statusMessage = '';
+  setReason(response, '');
   setHeaders(response, other.headers);
   // the record of a HEAD request holds no body, and so not the length that it stands for
   if (!isBodiless(other.status) && response.req.method !== 'HEAD') {
