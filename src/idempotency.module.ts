@@ -5,10 +5,11 @@ import {
   type OnApplicationShutdown,
   type OnModuleInit,
 } from '@nestjs/common';
-import { logged } from './event-log.js';
+import { ModulesContainer } from '@nestjs/core';
 import { CleanupTask } from './cleanup/cleanup.task.js';
 import { IdempotencyEngine } from './engine/engine.js';
 import { emitterFor } from './engine/events.js';
+import { logged } from './event-log.js';
 import type { IdempotencyStore } from './engine/store.js';
 import { RequestOperations } from './http/request-operations.js';
 import { RouteExplorer } from './http/route-explorer.js';
@@ -67,6 +68,7 @@ export class IdempotencyModule
   constructor(
     @Inject(IdempotencyEngine) private readonly engine: IdempotencyEngine,
     @Inject(RouteExplorer) private readonly routes: RouteExplorer,
+    @Inject(ModulesContainer) private readonly modules: ModulesContainer,
   ) {
     super();
   }
@@ -94,8 +96,23 @@ export class IdempotencyModule
 
   /** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for a store or a route that cannot work. */
   async onModuleInit(): Promise<void> {
+    this.checkAlone();
     this.routes.check();
     await this.engine.start();
+  }
+
+  /** Two global ones would each claim to be everybody's, and which one a route gets would be chance. */
+  private checkAlone(): void {
+    const everywhere = [...this.modules.values()].filter(
+      ({ metatype, isGlobal }) => metatype === IdempotencyModule && isGlobal,
+    );
+    if (everywhere.length > 1) {
+      throw misconfigured(
+        'IdempotencyModule',
+        `forRoot() was called ${everywhere.length} times. Call it once, in the ` +
+          'root module, or write isGlobal: false and import each where it is used.',
+      );
+    }
   }
 
   onApplicationShutdown(): void {

@@ -177,6 +177,25 @@ describe.each(platforms)('the module on %s', (platform) => {
   });
 });
 
+describe('two modules', () => {
+  const both = (isGlobal: boolean): Promise<unknown> => {
+    const modules = ['1h', '2h'].map((ttl) =>
+      IdempotencyModule.forRoot({ store: memoryStore(), ttl: ttl as '1h', isGlobal }),
+    );
+    return Test.createTestingModule({ imports: modules })
+      .compile()
+      .then((module) => module.init().finally(() => module.close()));
+  };
+
+  it('cannot both be for everybody', async () => {
+    await expect(both(true)).rejects.toThrow('forRoot() was called 2 times. Call it once');
+  });
+
+  it('may each be for some', async () => {
+    await expect(both(false)).resolves.toBeDefined();
+  });
+});
+
 describe('what cannot start says so', () => {
   const starting = async (...imports: DynamicModule[]): Promise<unknown> => {
     const module = await Test.createTestingModule({
