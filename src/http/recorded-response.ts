@@ -1,3 +1,4 @@
+import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
 import { encodeEnvelope, unreadable, type Envelope } from '../engine/envelope.js';
 import { REPLAYED_HEADERS } from './replayed-headers.js';
@@ -42,19 +43,34 @@ export function recordResponse(
 /** @throws IdempotencyError `IDEMPOTENCY_RECORD_UNREADABLE` */
 export function readResponse({ kind, meta, body }: Envelope): WireResponse {
   const { status, headers } = meta as { status?: unknown; headers?: unknown };
-  if (
-    kind !== 'http' ||
-    typeof status !== 'number' ||
-    headers === null ||
-    typeof headers !== 'object'
-  ) {
+  if (kind !== 'http' || !isStatus(status) || !areHeaders(headers)) {
     throw unreadable('it does not hold a response');
   }
   return {
     status,
-    headers: headers as Record<string, string | string[]>,
+    headers,
     body: Buffer.from(body.buffer, body.byteOffset, body.byteLength),
   };
+}
+
+function isStatus(status: unknown): status is number {
+  return Number.isInteger(status) && (status as number) >= 200 && (status as number) <= 599;
+}
+
+/** Node would refuse to send anything else, and there would be no answer at all. */
+function areHeaders(headers: unknown): headers is WireResponse['headers'] {
+  if (headers === null || typeof headers !== 'object') {
+    return false;
+  }
+  try {
+    for (const [name, value] of Object.entries(headers)) {
+      validateHeaderName(name);
+      [value].flat().forEach((line: string) => validateHeaderValue(name, line));
+    }
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Undoes the content encoding: the next caller may accept another one, and gets its own. */
