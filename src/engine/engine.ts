@@ -193,10 +193,12 @@ export class IdempotencyEngine {
     const deadline = performance.now() + this.options.storeTimeoutMs;
     let answer: Promise<unknown> | undefined;
     let failure: unknown;
-    for (let tries = 0; tries < CLAIM_TRIES && performance.now() < deadline; tries += 1) {
-      if (tries > 0) {
-        await pause(jittered(50 * tries));
+    let rest = 0;
+    for (let tries = 1; tries <= CLAIM_TRIES && performance.now() + rest < deadline; tries += 1) {
+      if (rest > 0) {
+        await pause(rest);
       }
+      rest = jittered(50 * tries);
       try {
         await failpoint('claim:before');
         const askedAt = performance.now();

@@ -166,3 +166,19 @@ describe('a store that does not answer', () => {
     expect(await bench.run('two', { payload: 2, onStoreFailure: 'open' })).toBe('KEY_REUSED');
   });
 });
+
+describe('the time that the store has', () => {
+  it('is not stretched by another try that could only begin after it', async () => {
+    const bench = await Bench.started();
+    const failsLate: Fault = async () => {
+      await new Promise((resolve) => setTimeout(resolve, STORE_TIMEOUT - 10));
+      throw new Error('connect ETIMEDOUT');
+    };
+    bench.store.plan('claim', failsLate);
+    const answer = bench.run();
+    await pass(STORE_TIMEOUT - 10);
+    expect(await answer).toBe('STORE_UNAVAILABLE');
+    expect(bench.store.count('claim')).toBe(1);
+    expect(bench.runs).toBe(0);
+  });
+});
