@@ -8,8 +8,6 @@ import {
 import { ModulesContainer } from '@nestjs/core';
 import { CleanupTask } from './cleanup/cleanup.task.js';
 import { IdempotencyEngine } from './engine/engine.js';
-import { emitterFor } from './engine/events.js';
-import { logged } from './event-log.js';
 import type { IdempotencyStore } from './engine/store.js';
 import { RequestOperations } from './http/request-operations.js';
 import { RouteExplorer } from './http/route-explorer.js';
@@ -45,12 +43,12 @@ import { checkAsyncRegistration, checkRegistration } from './registration-check.
     {
       provide: IdempotencyEngine,
       inject: [IDEMPOTENCY_STORE, IDEMPOTENCY_SETTINGS],
-      useFactory: (store: IdempotencyStore, { options, storeTimeoutMs, mask }: ModuleSettings) =>
+      useFactory: (store: IdempotencyStore, { storeTimeoutMs, mask, emit }: ModuleSettings) =>
         new IdempotencyEngine({
           store,
           storeTimeoutMs,
           mask,
-          emit: logged(emitterFor(options.hooks ?? {})),
+          emit,
         }),
     },
     RouteSettingsRegistry,

@@ -1,4 +1,5 @@
 import { toMilliseconds, type Duration } from './engine/duration.js';
+import { emitterFor, type Emit } from './engine/events.js';
 import type { FailurePolicy } from './engine/failure-policy.js';
 import type { KeyRules } from './engine/key-header.js';
 import type { OperationPolicy } from './engine/operation.js';
@@ -8,6 +9,7 @@ import type {
   IdempotencyDefaults,
   IdempotencyModuleOptions,
 } from './idempotency.options.js';
+import { logged } from './event-log.js';
 import { checkModuleOptions, checkRouteOptions } from './options-check.js';
 
 /** The options of one operation with every default filled in and every duration in milliseconds. */
@@ -29,6 +31,8 @@ export interface ModuleSettings {
   readonly namespace: string;
   readonly storeTimeoutMs: number;
   readonly mask: (key: string) => string | null;
+  /** Tells the application's hooks, and the log of what must not pass unseen. */
+  readonly emit: Emit;
   readonly cleanup: { readonly intervalMs: number; readonly batchSize: number } | undefined;
 }
 
@@ -61,6 +65,7 @@ export function moduleSettings(options: IdempotencyModuleOptions = {}): ModuleSe
     options,
     namespace: options.namespace ?? '',
     storeTimeoutMs: milliseconds(options.storeTimeout ?? '5s'),
+    emit: logged(emitterFor(options.hooks ?? {})),
     mask: maskKey === undefined ? (key) => key : harmless(maskKey),
     cleanup:
       cleanup === false

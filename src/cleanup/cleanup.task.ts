@@ -7,7 +7,6 @@ import {
 } from '@nestjs/common';
 import { ModuleRef } from '@nestjs/core';
 import { describeCause } from '../describe-cause.js';
-import { emitterFor, type Emit } from '../engine/events.js';
 import { failpoint } from '../engine/failpoints.js';
 import type { IdempotencyStore } from '../engine/store.js';
 import { pause, within } from '../engine/timing.js';
@@ -26,7 +25,6 @@ const DEFAULT_BATCH_SIZE = 1_000;
 @Injectable()
 export class CleanupTask implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly logger = new Logger('Idempotency');
-  private readonly emit: Emit;
   private timer: NodeJS.Timeout | undefined;
   private running: Promise<void> | undefined;
   private readonly stopped = new AbortController();
@@ -35,9 +33,7 @@ export class CleanupTask implements OnApplicationBootstrap, OnModuleDestroy {
     private readonly moduleRef: ModuleRef,
     @Inject(IDEMPOTENCY_STORE) private readonly store: IdempotencyStore,
     @Inject(IDEMPOTENCY_SETTINGS) private readonly settings: ModuleSettings,
-  ) {
-    this.emit = emitterFor(settings.options.hooks ?? {});
-  }
+  ) {}
 
   async onApplicationBootstrap(): Promise<void> {
     const { cleanup } = this.settings;
@@ -72,7 +68,7 @@ export class CleanupTask implements OnApplicationBootstrap, OnModuleDestroy {
       await pause(performance.now() - startedAt, this.stopped.signal);
     }
     if (deleted > 0) {
-      this.emit('onExpired', { deleted });
+      this.settings.emit('onExpired', { deleted });
     }
     return deleted;
   }

@@ -12,7 +12,7 @@ export interface Holder {
   /** Whether questions are answered here. */
   readonly isHolding: boolean;
   readonly looksSent: boolean;
-  readonly looksEnded: boolean;
+  readonly ended: boolean;
   /** What becomes of a call while it is held. */
   call(name: HeldMethod, args: unknown[]): unknown;
   /** What the response did before it was held: Node's own methods, or a middleware's around them. */
@@ -50,7 +50,7 @@ const heldGetters: PropertyDescriptorMap = {
     configurable: true,
     get(this: Held): unknown {
       const holder = this[HOLDER];
-      return holder.isHolding ? holder.looksEnded : inherited(this, 'writableEnded');
+      return holder.isHolding ? holder.ended : inherited(this, 'writableEnded');
     },
   },
 };

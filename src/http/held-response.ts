@@ -64,10 +64,6 @@ export class HeldResponse implements Holder {
     return this.head !== undefined;
   }
 
-  get looksEnded(): boolean {
-    return this.isEnded;
-  }
-
   /** Whether the response is on its way to the client. */
   get released(): boolean {
     return this.isLetGo;

@@ -1,7 +1,6 @@
 import { Inject, Injectable, Logger, type ExecutionContext } from '@nestjs/common';
 import { IdempotencyEngine } from '../engine/engine.js';
 import type { IdempotencyError } from '../engine/errors.js';
-import { emitterFor, type Emit } from '../engine/events.js';
 import { recordId, type Identity } from '../engine/identity.js';
 import type { Operation } from '../engine/operation.js';
 import { IDEMPOTENCY_SETTINGS } from '../idempotency.constants.js';
@@ -22,16 +21,13 @@ export const HTTP_OPERATION = 'http';
 @Injectable()
 export class RequestOperations {
   private readonly logger = new Logger('Idempotency');
-  private readonly emit: Emit;
   private readonly reportedMisconfigured = new Set<string>();
   private warnedOfUnknownPrincipal = false;
 
   constructor(
     readonly engine: IdempotencyEngine,
     @Inject(IDEMPOTENCY_SETTINGS) private readonly module: ModuleSettings,
-  ) {
-    this.emit = emitterFor(module.options.hooks ?? {});
-  }
+  ) {}
 
   /**
    * The operation that a request asks for; `undefined` when it has no key and needs none.
@@ -90,7 +86,7 @@ export class RequestOperations {
   /** Tells hooks and, where somebody has to act, the log. */
   report(error: IdempotencyError, settings: RouteSettings, byEngine: boolean): void {
     if (!byEngine) {
-      this.emit('onRejected', { handler: settings.name, code: error.code });
+      this.module.emit('onRejected', { handler: settings.name, code: error.code });
     }
     switch (error.code) {
       case 'IDEMPOTENCY_STORE_UNAVAILABLE':
