@@ -8,7 +8,8 @@
  * - `completed` or `tombstone` and it expires after now, or
  * - `uncertain` (it waits for a verdict and never expires by itself).
  * Every other row is *dead*, and a dead row is the same thing to every operation as no row at all,
- * whether cleanup has removed it or not.
+ * whether cleanup has removed it or not. An in-progress record whose effect was declared (by
+ * `startEffect`, or by its claim) does not die with its lease: it becomes `uncertain` at that moment.
  */
 export const RECORD_STATES = ['in-progress', 'completed', 'uncertain', 'tombstone'] as const;
 export type RecordState = (typeof RECORD_STATES)[number];
@@ -32,6 +33,11 @@ export interface ClaimRequest extends Claim {
   readonly leaseMs: number;
   /** How long the outcome will be kept after completion, in milliseconds. Hints cleanup only. */
   readonly ttlMs: number;
+  /**
+   * The effect counts as started from the claim on: if the owner dies, the record is `uncertain`.
+   * @default false
+   */
+  readonly effectStarted?: boolean;
 }
 
 /** The live record that a claim, a settling write or a look-up met. */
@@ -65,6 +71,8 @@ export type ClaimResult =
       readonly attempt: number;
       /** True when a dead attempt of the same record, never settled, was taken over. */
       readonly takenOver: boolean;
+      /** What earlier attempts of this record kept with `keepSteps`, byte for byte, or `null`. */
+      readonly steps: Uint8Array | null;
       /** The store's clock, epoch milliseconds. */
       readonly now: number;
     }
@@ -106,8 +114,8 @@ export interface IdempotencyStore {
    * - Of any number of concurrent claims for an absent or dead record, from any number of
    *   processes and at any isolation level, exactly one answers `claimed`.
    * - A dead row is taken over: new owner, fingerprint, lease and a higher fence, no result.
-   *   `attemptsStarted` goes on counting over takeovers of unsettled attempts, and starts at 1 again
-   *   after an expired outcome.
+   *   `attemptsStarted` goes on counting, and `steps` are kept, over failed and unsettled attempts;
+   *   after an expired outcome the count starts at 1 again, without steps.
    * - A live record answers `held` and is not written to, not locked, not prolonged.
    * - The same claim sent again by its live owner (its reply was lost) answers `claimed` again.
    */
@@ -121,7 +129,7 @@ export interface IdempotencyStore {
 
   /**
    * In progress, owned and live: becomes `completed` (or `tombstone`), expires `ttlMs` from now, counts
-   * a finished attempt. Sent again by the owner after it was applied, it is applied again.
+   * a finished attempt, drops the steps. Sent again by the owner after it was applied, it is applied again.
    */
   complete(request: CompleteRequest): Promise<SettleResult>;
 
@@ -133,6 +141,15 @@ export interface IdempotencyStore {
 
   /** In progress, owned and live: becomes `uncertain`. */
   markUncertain(claim: Claim): Promise<SettleResult>;
+
+  /**
+   * In progress, owned and live: stays in progress, and becomes `uncertain` instead of dead if its lease
+   * runs out. After that its owner may still `complete` or `release` it, as long as nobody resolved it.
+   */
+  startEffect(claim: Claim): Promise<SettleResult>;
+
+  /** In progress, owned and live: keeps these bytes, in place of earlier ones, for the attempts to come. */
+  keepSteps(claim: Claim, steps: Uint8Array): Promise<SettleResult>;
 
   /**
    * `uncertain` becomes `completed` with the given result (`null`: tombstone), or dead when `verdict`

@@ -99,6 +99,14 @@ export class TypeOrmStore implements IdempotencyStore {
     return this.run((db) => db.markUncertain(claim));
   }
 
+  startEffect(claim: Claim): Promise<SettleResult> {
+    return this.run((db) => db.startEffect(claim));
+  }
+
+  keepSteps(claim: Claim, steps: Uint8Array): Promise<SettleResult> {
+    return this.run((db) => db.keepSteps(claim, steps));
+  }
+
   resolve(
     id: string,
     verdict: 'absent' | { readonly result: Uint8Array | null; readonly ttlMs: number },

@@ -50,7 +50,7 @@ export const brokenStores: Record<string, (sound: IdempotencyStore) => Idempoten
         const answer = await sound.claim(request);
         if (answer.type === 'claimed' || !absent) return answer;
         const { fence, attemptsStarted: attempt } = answer.record;
-        return { type: 'claimed', fence, attempt, takenOver: false, now: answer.now };
+        return { type: 'claimed', fence, attempt, takenOver: false, steps: null, now: answer.now };
       },
     }),
 
@@ -145,6 +145,8 @@ function broken(sound: IdempotencyStore, bug: Partial<IdempotencyStore>): Idempo
     complete: (request) => sound.complete(request),
     release: (claim) => sound.release(claim),
     markUncertain: (claim) => sound.markUncertain(claim),
+    startEffect: (claim) => sound.startEffect(claim),
+    keepSteps: (claim, steps) => sound.keepSteps(claim, steps),
     resolve: (id, verdict) => sound.resolve(id, verdict),
     find: (id) => sound.find(id),
     list: (filter) => sound.list(filter),

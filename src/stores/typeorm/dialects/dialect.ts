@@ -14,8 +14,12 @@ import {
   isLive,
   isLiveSql,
   isOwnedSql,
+  isToSettleSql,
+  isUncertainSql,
   selectList,
   stateCode,
+  stateSql,
+  toBytes,
   toRecord,
 } from '../rows.js';
 import type { Readers, Row } from '../rows.js';
@@ -59,7 +63,7 @@ export abstract class Dialect {
   async complete({ id, owner, result, ttlMs }: CompleteRequest): Promise<SettleResult> {
     const settled = await this.settle(
       { id, owner },
-      `state = ?, result = ?, expires_at = ${this.now} + ?, lease_until = NULL, ` +
+      `state = ?, result = ?, expires_at = ${this.now} + ?, lease_until = NULL, steps = NULL, ` +
         `attempts_finished = attempts_finished + 1`,
       [outcomeState(result), bytes(result), ttlMs],
     );
@@ -70,7 +74,7 @@ export abstract class Dialect {
   release(claim: Claim): Promise<SettleResult> {
     return this.settle(
       claim,
-      `lease_until = ${RELEASED}, attempts_finished = attempts_finished + 1`,
+      `state = 0, lease_until = ${RELEASED}, attempts_finished = attempts_finished + 1`,
     );
   }
 
@@ -78,18 +82,27 @@ export abstract class Dialect {
     return this.settle(claim, `state = 2, lease_until = NULL`);
   }
 
+  startEffect(claim: Claim): Promise<SettleResult> {
+    return this.note(claim, 'state = 2', []);
+  }
+
+  keepSteps(claim: Claim, steps: Uint8Array): Promise<SettleResult> {
+    return this.note(claim, 'steps = ?', [bytes(steps)]);
+  }
+
   async resolve(
     id: string,
     verdict: 'absent' | { readonly result: Uint8Array | null; readonly ttlMs: number },
   ): Promise<boolean> {
     const { table } = this.names;
+    const isUncertain = `id = ? AND ${isUncertainSql(this.now)}`;
     if (verdict === 'absent') {
-      const sql = `DELETE FROM ${table} WHERE id = ? AND state = 2`;
+      const sql = `UPDATE ${table} SET state = 0, lease_until = ${RELEASED} WHERE ${isUncertain}`;
       return (await this.execute(sql, [this.token(id)])) > 0;
     }
     const sql =
-      `UPDATE ${table} SET state = ?, result = ?, expires_at = ${this.now} + ? ` +
-      `WHERE id = ? AND state = 2`;
+      `UPDATE ${table} SET state = ?, result = ?, expires_at = ${this.now} + ?, ` +
+      `lease_until = NULL, steps = NULL WHERE ${isUncertain}`;
     const { result, ttlMs } = verdict;
     const parameters = [outcomeState(result), bytes(result), ttlMs, this.token(id)];
     return (await this.execute(sql, parameters)) > 0;
@@ -97,7 +110,7 @@ export abstract class Dialect {
 
   async find(id: string): Promise<StoredRecord | null> {
     const sql =
-      `SELECT ${selectList(this.readers)} FROM ${this.names.table} ` +
+      `SELECT ${selectList(this.readers, this.now)} FROM ${this.names.table} ` +
       `WHERE id = ? AND ${isLiveSql(this.now)}`;
     const [row] = await this.select(sql, [this.token(id)]);
     return row ? toRecord(row) : null;
@@ -110,19 +123,21 @@ export abstract class Dialect {
       conditions.push(condition);
       parameters.push(parameter);
     };
-    if (state !== undefined) where('state = ?', stateCode(state));
+    if (state !== undefined) where(`${stateSql(this.now)} = ?`, stateCode(state));
     if (scope !== undefined) where(this.scopeIs, this.bindText(scope));
     if (after !== undefined) where('id > ?', this.token(after));
     const { table } = this.names;
     const sql =
-      `SELECT ${selectList(this.readers, { withResult: false })} FROM ${table} ` +
+      `SELECT ${selectList(this.readers, this.now, { withResult: false })} FROM ${table} ` +
       `WHERE ${conditions.join(' AND ')} ORDER BY ${table}.id LIMIT ?`;
     return (await this.select(sql, [...parameters, limit])).map(toRecord);
   }
 
   async forget(id: string): Promise<boolean> {
     const { table } = this.names;
-    const live = `DELETE FROM ${table} WHERE id = ? AND state <> 0 AND ${isLiveSql(this.now)}`;
+    const live =
+      `DELETE FROM ${table} WHERE id = ? AND ((state IN (1, 3) AND expires_at > ${this.now}) ` +
+      `OR (${isUncertainSql(this.now)}))`;
     if ((await this.execute(live, [this.token(id)])) > 0) return true;
     // A dead row holds a person's data as well, even though it counts as no record.
     const dead = `DELETE FROM ${table} WHERE id = ? AND ${isDeadSql(this.now)}`;
@@ -151,9 +166,23 @@ export abstract class Dialect {
     changes: string,
     parameters: readonly unknown[] = [],
   ): Promise<SettleResult> {
-    const sql = `UPDATE ${this.names.table} SET ${changes} WHERE ${isOwnedSql(this.now)}`;
+    const sql = `UPDATE ${this.names.table} SET ${changes} WHERE ${isToSettleSql(this.now)}`;
     const count = await this.execute(sql, [...parameters, this.token(id), this.token(owner)]);
     return count > 0 ? { applied: true } : { applied: false, record: await this.find(id) };
+  }
+
+  /** A note on a running attempt. Made again, it may change nothing, and counts as made. */
+  private async note(
+    { id, owner }: Claim,
+    change: string,
+    parameters: readonly unknown[],
+  ): Promise<SettleResult> {
+    const sql = `UPDATE ${this.names.table} SET ${change} WHERE ${isOwnedSql(this.now)}`;
+    const count = await this.execute(sql, [...parameters, this.token(id), this.token(owner)]);
+    if (count > 0) return { applied: true };
+    const record = await this.find(id);
+    const isOurs = record?.owner === owner && record.state === 'in-progress';
+    return isOurs ? { applied: true } : { applied: false, record };
   }
 
   /** What a claim means to its sender, given the row as it is after the claim. */
@@ -176,6 +205,7 @@ export abstract class Dialect {
       attempt: attemptsStarted,
       // Of a claim sent again only the counts are known, and a doubt must not be hidden.
       takenOver: takenOver ?? attemptsStarted - attemptsFinished > 1,
+      steps: toBytes(row.steps),
       now,
     };
   }

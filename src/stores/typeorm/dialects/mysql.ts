@@ -4,8 +4,10 @@ import { createStatements } from '../ddl.js';
 import { driverError } from '../errors.js';
 import {
   NEXT_ATTEMPT_SQL,
+  claimState,
   isDeadSql,
   isDueSql,
+  isInProgressSql,
   isUnsettled,
   selectList,
   toRecord,
@@ -104,7 +106,7 @@ export class MySqlDialect extends Dialect {
   }
 
   protected columns(): string {
-    return selectList(this.readers);
+    return selectList(this.readers, this.now);
   }
 
   protected insertSql(nextFence: string): string {
@@ -113,11 +115,13 @@ export class MySqlDialect extends Dialect {
         fence, state, attempts_started, attempts_finished, claimed_at, lease_until, expires_at,
         sweep_at)
       VALUES (?, ?, ?, ${TEXT}, ${TEXT}, ${TEXT},
-        ${nextFence}, 0, 1, 0, ${this.now}, ${this.now} + ?, ${this.now} + ?, ${this.now} + ?)`;
+        ${nextFence}, ?, 1, 0, ${this.now}, ${this.now} + ?, ${this.now} + ?, ${this.now} + ?)`;
   }
 
   protected insertParameters(request: ClaimRequest): unknown[] {
-    return [this.token(request.id), ...this.claimParameters(request), request.ttlMs];
+    const { id, leaseMs, ttlMs } = request;
+    const named = this.claimParameters(request);
+    return [this.token(id), ...named, claimState(request), leaseMs, ttlMs, ttlMs];
   }
 
   /** Assignments run from left to right, so the counts come before the state they look at. */
@@ -126,18 +130,20 @@ export class MySqlDialect extends Dialect {
       UPDATE ${this.names.table} SET ${NEXT_ATTEMPT_SQL}, owner = ?, fingerprint = ?,
         scope = ${TEXT}, operation = ${TEXT}, idempotency_key = ${TEXT},
         fence = ${nextFence}, claimed_at = ${this.now}, result = NULL,
-        lease_until = ${this.now} + ?, expires_at = ${this.now} + ?, state = 0
+        lease_until = ${this.now} + ?, expires_at = ${this.now} + ?, state = ?
       WHERE id = ? AND owner = ${seenOwner} AND ${isDeadSql(this.now)}`;
   }
 
   protected takeOverParameters(request: ClaimRequest): unknown[] {
-    return [...this.claimParameters(request), this.token(request.id)];
+    const { id, leaseMs, ttlMs } = request;
+    const named = this.claimParameters(request);
+    return [...named, leaseMs, ttlMs, claimState(request), this.token(id)];
   }
 
   private claimParameters(request: ClaimRequest): unknown[] {
-    const { owner, fingerprint, scope, operation, key, leaseMs, ttlMs } = request;
+    const { owner, fingerprint, scope, operation, key } = request;
     const texts = [scope, operation, key].map((text) => this.bindText(text));
-    return [this.token(owner), bytes(fingerprint), ...texts, leaseMs, ttlMs];
+    return [this.token(owner), bytes(fingerprint), ...texts];
   }
 
   /** Which ones were renewed is read back, because a count of rows does not say. */
@@ -147,7 +153,7 @@ export class MySqlDialect extends Dialect {
     // Pairs alone are not looked up in the index, and would lock the whole table.
     const mine =
       `id IN (${list('?')}) AND (id, owner) IN (${list('(?, ?)')}) ` +
-      `AND state = 0 AND lease_until > ${this.now}`;
+      `AND ${isInProgressSql(this.now)}`;
     const parameters = [
       ...claims.map(({ id }) => this.token(id)),
       ...claims.flatMap(({ id, owner }) => [this.token(id), this.token(owner)]),

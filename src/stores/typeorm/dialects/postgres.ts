@@ -3,8 +3,10 @@ import type { Claim, ClaimRequest, ClaimResult } from '../../../engine/store.js'
 import { createStatements } from '../ddl.js';
 import {
   NEXT_ATTEMPT_SQL,
+  claimState,
   isDeadSql,
   isDueSql,
+  isInProgressSql,
   isUnsettled,
   selectList,
   toRecord,
@@ -57,16 +59,16 @@ export class PostgresDialect extends Dialect {
         INSERT INTO ${table} (id, owner, fingerprint, scope, operation, idempotency_key, fence,
           state, attempts_started, attempts_finished, claimed_at, lease_until, expires_at, sweep_at)
         SELECT $1::uuid, $2::uuid, $3::bytea, $4::text, $5::text, $6::text,
-          nextval(${literal(fence)}), 0, 1, 0, now, now + $7::bigint, now + $8::bigint,
+          nextval(${literal(fence)}), $9::smallint, 1, 0, now, now + $7::bigint, now + $8::bigint,
           now + $8::bigint
         FROM clock WHERE NOT EXISTS (SELECT 1 FROM ${table} WHERE id = $1::uuid)
         ON CONFLICT (id) DO NOTHING
         RETURNING *
       )
-      SELECT true AS inserted, clock.now, ${selectList(this.readers, { prefix: 'r.' })}
+      SELECT true AS inserted, clock.now, ${selectList(this.readers, 'clock.now', { prefix: 'r.' })}
       FROM inserted r, clock
       UNION ALL
-      SELECT false, clock.now, ${selectList(this.readers, { prefix: 'r.' })}
+      SELECT false, clock.now, ${selectList(this.readers, 'clock.now', { prefix: 'r.' })}
       FROM ${table} r, clock WHERE r.id = $1::uuid`;
     const [row] = await this.dataSource.query<Row[]>(sql, this.claimParameters(request));
     // No row: somebody inserted it after this statement's snapshot was taken.
@@ -83,12 +85,12 @@ export class PostgresDialect extends Dialect {
       updated AS (
         UPDATE ${table} SET owner = $2::uuid, fingerprint = $3::bytea, scope = $4::text,
           operation = $5::text, idempotency_key = $6::text, fence = nextval(${literal(fence)}),
-          state = 0, ${NEXT_ATTEMPT_SQL}, claimed_at = now, lease_until = now + $7::bigint,
+          state = $9::smallint, ${NEXT_ATTEMPT_SQL}, claimed_at = now, lease_until = now + $7::bigint,
           expires_at = now + $8::bigint, result = NULL
-        FROM clock WHERE id = $1::uuid AND owner = $9::uuid AND ${isDeadSql('now')}
+        FROM clock WHERE id = $1::uuid AND owner = $10::uuid AND ${isDeadSql('now')}
         RETURNING ${table}.*
       )
-      SELECT clock.now, ${selectList(this.readers, { prefix: 'r.' })} FROM updated r, clock`;
+      SELECT clock.now, ${selectList(this.readers, 'clock.now', { prefix: 'r.' })} FROM updated r, clock`;
     const parameters = [...this.claimParameters(request), dead.owner];
     const [row] = await this.dataSource.query<Row[]>(sql, parameters);
     return this.answer(row, request, isUnsettled(toRecord(dead)));
@@ -97,7 +99,7 @@ export class PostgresDialect extends Dialect {
   private claimParameters(request: ClaimRequest): unknown[] {
     const { id, owner, fingerprint, scope, operation, key, leaseMs, ttlMs } = request;
     const texts = [scope, operation, key].map(printable);
-    return [id, owner, bytes(fingerprint), ...texts, leaseMs, ttlMs];
+    return [id, owner, bytes(fingerprint), ...texts, leaseMs, ttlMs, claimState(request)];
   }
 
   async renew(claims: readonly Claim[], leaseMs: number): Promise<ReadonlySet<string>> {
@@ -105,8 +107,7 @@ export class PostgresDialect extends Dialect {
       WITH renewed AS (
         UPDATE ${this.names.table} r SET lease_until = ${this.now} + $3::bigint
         FROM unnest($1::uuid[], $2::uuid[]) AS mine (id, owner)
-        WHERE r.id = mine.id AND r.owner = mine.owner AND r.state = 0
-          AND r.lease_until > ${this.now}
+        WHERE r.id = mine.id AND r.owner = mine.owner AND ${isInProgressSql(this.now)}
         RETURNING r.owner
       )
       SELECT ${this.readers.hex('owner')} AS owner FROM renewed`;

@@ -4,6 +4,7 @@ import type { Claim, ClaimRequest, ClaimResult } from '../../../engine/store.js'
 import { createStatements } from '../ddl.js';
 import {
   NEXT_ATTEMPT_SQL,
+  claimState,
   isDueSql,
   isOwnedSql,
   isUnsettled,
@@ -83,24 +84,24 @@ export class SqliteDialect extends Dialect {
     const sql = `
       INSERT INTO ${table} (id, owner, fingerprint, scope, operation, idempotency_key, fence,
         state, attempts_started, attempts_finished, claimed_at, lease_until, expires_at, sweep_at)
-      SELECT ?, ?, ?, ?, ?, ?, value, 0, 1, 0, ${this.now}, ${this.now} + ?, ${this.now} + ?,
+      SELECT ?, ?, ?, ?, ?, ?, value, ?, 1, 0, ${this.now}, ${this.now} + ?, ${this.now} + ?,
         ${this.now} + ?
       FROM ${fence} WHERE true
       ON CONFLICT (id) DO UPDATE SET ${NEXT_ATTEMPT_SQL}, owner = excluded.owner,
         fingerprint = excluded.fingerprint, scope = excluded.scope,
         operation = excluded.operation, idempotency_key = excluded.idempotency_key,
-        fence = excluded.fence, state = 0, claimed_at = excluded.claimed_at,
+        fence = excluded.fence, state = excluded.state, claimed_at = excluded.claimed_at,
         lease_until = excluded.lease_until, expires_at = excluded.expires_at, result = NULL`;
     const { id, owner, fingerprint, scope, operation, key, leaseMs, ttlMs } = request;
     const texts = [scope, operation, key].map(printable);
     const values = [this.token(id), this.token(owner), bytes(fingerprint), ...texts];
-    this.prepare(db, sql).run(...values, leaseMs, ttlMs, ttlMs);
+    this.prepare(db, sql).run(...values, claimState(request), leaseMs, ttlMs, ttlMs);
     const takenOver = seen !== undefined && isUnsettled(toRecord(seen));
     return this.answer(this.read(db, id), request, takenOver);
   }
 
   private read(db: Handle, id: string): Row | undefined {
-    const sql = `SELECT ${this.now} AS now, ${selectList(this.readers)} FROM ${this.names.table} WHERE id = ?`;
+    const sql = `SELECT ${this.now} AS now, ${selectList(this.readers, this.now)} FROM ${this.names.table} WHERE id = ?`;
     return this.prepare(db, sql).all(this.token(id))[0];
   }
 
