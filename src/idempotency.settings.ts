@@ -37,6 +37,8 @@ export interface ModuleSettings {
 }
 
 const DEFAULTS = {
+  mode: 'lease',
+  strict: false,
   ttl: '24h',
   lease: '30s',
   maxDuration: '15m',
@@ -94,6 +96,8 @@ export function operationSettings(
   checkRouteOptions(route, merged, module.options.storeTimeout, where);
   return {
     policy: {
+      mode: merged.mode,
+      strict: merged.strict,
       ttlMs: milliseconds(merged.ttl),
       leaseMs: milliseconds(merged.lease),
       maxDurationMs: milliseconds(merged.maxDuration),

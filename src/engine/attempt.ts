@@ -29,6 +29,8 @@ export class Attempt implements IdempotencyContext, Claim {
   readonly leaseMs: number;
   /** When its lease is no longer renewed; `performance.now()`. */
   deadline: number;
+  /** Whether this failure came of others at the same time, and the attempt is undone and run once more. */
+  runsAgain: (error: unknown) => boolean = () => false;
   private readonly maxDurationMs: number;
   private finished = false;
   private lost: Error | undefined;

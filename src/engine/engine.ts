@@ -4,13 +4,14 @@ import { IdempotencyError } from './errors.js';
 import type { EngineOptions } from './engine-options.js';
 import { failpoint } from './failpoints.js';
 import { newOwner } from './identity.js';
-import { keyTime } from './key-time.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { claimRequest, type Operation, type Outcome, type RunResult } from './operation.js';
 import { Recorder } from './recorder.js';
 import { answerOf, storeUnavailable } from './answers.js';
 import type { Claim, ClaimRequest, ClaimResult, IdempotencyStore } from './store.js';
+import { keyExpired, windowOf } from './retention.js';
 import { jittered, pause, within } from './timing.js';
+import { TransactionalRuns } from './transactional-runs.js';
 import { WaitingRoom } from './waiting-room.js';
 
 const CLAIM_TRIES = 3;
@@ -25,6 +26,7 @@ export class IdempotencyEngine {
   private readonly leases: LeaseKeeper;
   private readonly waitingRoom: WaitingRoom;
   private readonly recorder: Recorder;
+  private readonly transactional: TransactionalRuns;
   private readonly stopping = new AbortController();
   private ready: Promise<void> | undefined;
 
@@ -33,6 +35,7 @@ export class IdempotencyEngine {
     this.leases = new LeaseKeeper(options.store, options.storeTimeoutMs);
     this.waitingRoom = new WaitingRoom(options.store, options.storeTimeoutMs);
     this.recorder = new Recorder(options, this.leases, this.stopping.signal);
+    this.transactional = new TransactionalRuns(options, this.recorder, this.stopping.signal);
     // every outcome that could not be recorded yet listens
     setMaxListeners(0, this.stopping.signal);
   }
@@ -61,6 +64,9 @@ export class IdempotencyEngine {
     operation: Operation,
     work: (attempt: Attempt) => Promise<Outcome>,
   ): Promise<RunResult> {
+    if (operation.policy.mode === 'transactional' || this.isInsideTransaction()) {
+      return this.runTransaction(operation, work);
+    }
     const claimed = await this.claim(operation);
     if ('type' in claimed) {
       if (claimed.type === 'replayed') {
@@ -74,6 +80,28 @@ export class IdempotencyEngine {
     return this.perform(operation, claimed, work).finally(() =>
       this.waitingRoom.call(operation.id),
     );
+  }
+
+  /** What runs inside of a transaction is a part of it, or would need a second connection. */
+  private isInsideTransaction(): boolean {
+    return this.store.transactions?.isInside() === true;
+  }
+
+  private async runTransaction(
+    operation: Operation,
+    work: (attempt: Attempt) => Promise<Outcome>,
+  ): Promise<RunResult> {
+    try {
+      await this.ensureReady();
+      const result = await this.transactional.run(operation, work);
+      if (result.type === 'replayed') {
+        this.options.emit('onReplayed', { handler: operation.handler, record: operation.id });
+      }
+      return result;
+    } catch (error) {
+      this.reject(operation, error);
+      throw error;
+    }
   }
 
   private reject(operation: Operation, error: unknown): void {
@@ -108,7 +136,7 @@ export class IdempotencyEngine {
     }
   }
 
-  private async claim(operation: Operation): Promise<Attempt | RunResult> {
+  private async ensureReady(): Promise<void> {
     if (this.ready === undefined) {
       throw new IdempotencyError(
         'IDEMPOTENCY_MISCONFIGURED',
@@ -116,8 +144,12 @@ export class IdempotencyEngine {
           'Call `await app.init()` (or `app.listen()`) first.',
       );
     }
+    await this.ready;
+  }
+
+  private async claim(operation: Operation): Promise<Attempt | RunResult> {
     try {
-      await this.ready;
+      await this.ensureReady();
       return await this.claimOrAnswer(operation);
     } catch (error) {
       const failure = error instanceof IdempotencyError ? error : storeUnavailable(error);
@@ -166,17 +198,10 @@ export class IdempotencyEngine {
     result: Extract<ClaimResult, { type: 'claimed' }>,
     askedAt: number,
   ): Promise<Attempt> {
-    const { policy, identity } = operation;
-    const made = policy.expiredKeys === 'refuse' ? keyTime(identity.key) : undefined;
-    // judged after the claim, by the store's clock: a key whose outcome is still kept replays instead
-    if (made !== undefined && made + policy.ttlMs < result.now) {
+    const expired = keyExpired(operation, result.now);
+    if (expired !== undefined) {
       await this.giveBack(request);
-      throw new IdempotencyError(
-        'IDEMPOTENCY_KEY_EXPIRED',
-        'This key was made longer ago than outcomes are kept, so that it cannot be told whether its ' +
-          'request has been done before. Nothing was run. Check the state of the resource, and send a ' +
-          'new key if the request is still wanted.',
-      );
+      throw expired;
     }
     if (result.takenOver) {
       this.options.emit('onTakenOver', {
@@ -230,15 +255,6 @@ export class IdempotencyEngine {
       // the lease ends by itself
     }
   }
-}
-
-/**
- * How long the outcome is kept. A client whose clock is ahead makes keys that look younger than they are:
- * their outcomes are kept for as long as the key itself would pass for a fresh one.
- */
-function windowOf({ identity, policy }: Operation, now: number): number {
-  const ahead = Math.max(0, (keyTime(identity.key) ?? now) - now);
-  return ahead > policy.ttlMs ? policy.ttlMs : policy.ttlMs + ahead;
 }
 
 /** A store that is set up wrongly says so, and will again. */

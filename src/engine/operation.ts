@@ -4,6 +4,9 @@ import type { ClaimRequest } from './store.js';
 
 /** How one operation is protected. All times in milliseconds. */
 export interface OperationPolicy {
+  readonly mode: 'lease' | 'transactional';
+  /** Work that leaves its transaction fails the operation. */
+  readonly strict: boolean;
   readonly ttlMs: number;
   readonly leaseMs: number;
   readonly maxDurationMs: number;
@@ -26,12 +29,23 @@ export interface Operation {
 
 /** How an attempt ended, in the words of the protocol. */
 export type Outcome =
+  | KeptOutcome
+  /** Nothing that counts has happened: a retry may run. */
+  | { readonly type: 'release' }
+  | { readonly type: 'uncertain' }
+  /** Others were in the way (`attempt.runsAgain(error)`), and nothing was answered yet: undo, and run it again. */
+  | { readonly type: 'again' };
+
+export type KeptOutcome = (
   | { readonly type: 'complete'; readonly result: Uint8Array }
   /** Done and never to be repeated, but the result cannot be kept. */
   | { readonly type: 'tombstone' }
-  /** Nothing that counts has happened: a retry may run. */
-  | { readonly type: 'release' }
-  | { readonly type: 'uncertain' };
+) & {
+  /** A failure that is to be kept: what a transaction did is undone all the same. */
+  readonly failed?: boolean;
+  /** Nobody has been told yet: when it cannot be committed because of others, the work may run again. */
+  readonly repeatable?: boolean;
+};
 
 export type RunResult =
   /** The caller's own outcome stands. */

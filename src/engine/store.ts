@@ -181,4 +181,70 @@ export interface IdempotencyStore {
 
   /** Throws when the store can not answer. Answers the store's clock, epoch milliseconds. */
   ping(): Promise<number>;
+
+  /** Present where the effects of an operation can be committed together with its record. */
+  readonly transactions?: StoreTransactions;
+}
+
+/** How work left the transaction that it belongs to. */
+export type Escape =
+  /** It sent a query on another connection. */
+  | 'outside'
+  /** It had queries under way when it ended. */
+  | 'unfinished'
+  /** It sent a query after the transaction was over. */
+  | 'late'
+  /** It ended the transaction itself. */
+  | 'ended';
+
+export interface StoreTransactions {
+  /** Whether the running code is inside of an open transaction of this store already. */
+  isInside(): boolean;
+
+  /** What should be known of the set-up before it is relied on, if anything: a sentence for the log. */
+  readonly warning?: string;
+
+  /**
+   * Opens a transaction in which the caller owns the record, or tells who does.
+   *
+   * - What is written in it, the record included, is seen by nobody before `commit`, and is gone after
+   *   `rollback`, or when its owner dies or falls silent for `leaseMs`.
+   * - `busy`: somebody else has the record in an open transaction. Answered at once, holding nothing.
+   * - Inside of an open transaction of this store it becomes a part of that one.
+   * - If the work commits by itself, the record is left `uncertain`.
+   *
+   * `watch` is told of work that leaves the transaction, and may throw to forbid it.
+   */
+  begin(request: ClaimRequest, watch: (escape: Escape) => void): Promise<BeginResult>;
+}
+
+export type BeginResult =
+  | (Extract<ClaimResult, { type: 'claimed' }> & { readonly transaction: StoreTransaction })
+  | Extract<ClaimResult, { type: 'held' }>
+  | { readonly type: 'busy' };
+
+export interface StoreTransaction {
+  /** Runs `work` so that what it does in the store's database is part of the transaction. */
+  run<T>(work: () => Promise<T>): Promise<T>;
+
+  /**
+   * No more work joins; then writes the outcome, as the last statement. Answers false when the work has
+   * ended the transaction itself. Throws when the transaction has failed.
+   */
+  complete(request: CompleteRequest): Promise<boolean>;
+
+  /** When this throws, it is not known whether the transaction was committed. */
+  commit(): Promise<void>;
+
+  /** Does nothing once it has ended. */
+  rollback(): Promise<void>;
+
+  /** Ends its connection, whatever state it is in. */
+  abandon(): Promise<void>;
+
+  /** Tells the database that the owner is alive, while its work is busy elsewhere. */
+  keepAlive(): Promise<void>;
+
+  /** Was the transaction given up because of others at the same time (serialization failure, deadlock)? */
+  isConflict(error: unknown): boolean;
 }

@@ -5,11 +5,12 @@ import type { Attempt } from '../engine/attempt.js';
 import { IdempotencyError } from '../engine/errors.js';
 import { failpoint } from '../engine/failpoints.js';
 import type { Operation, Outcome } from '../engine/operation.js';
-import type { HeldResponse } from './held-response.js';
+import type { HeldResponse, HoldEvent } from './held-response.js';
 import type { HttpExchange } from './http-exchange.js';
 import { PROBLEM_CONTENT_TYPE, IdempotencyException, isProblem, problemOf } from './problem.js';
 import { readResponse, type WireResponse } from './recorded-response.js';
 import type { RequestOperations } from './request-operations.js';
+import { headOf, restoreHead } from './response-head.js';
 import { isEventStream } from './response-handling.js';
 import { completion, failure } from './response-outcome.js';
 import type { RouteSettings } from './route-settings.js';
@@ -26,7 +27,11 @@ export interface RequestParts {
   readonly next: CallHandler;
 }
 
-type Handled = { readonly failed: false } | { readonly failed: true; readonly error: unknown };
+type Handled =
+  | { readonly failed: false }
+  | { readonly failed: true; readonly error: unknown }
+  /** It failed because of others at the same time, and nobody has been told. */
+  | { readonly failed: 'again' };
 
 /**
  * One request of an idempotent route, from its key to the last byte of its answer. The engine decides
@@ -156,11 +161,14 @@ export class IdempotentRequest {
     if (this.isAbandoned) {
       return { type: 'release' };
     }
-    const handling = this.handle(call);
-    const event = await Promise.race([
+    const head = headOf(exchange.rawResponse);
+    const handling = this.handle(call, attempt);
+    const event = await Promise.race<HoldEvent | 'abandoned' | 'again' | void>([
       held.event,
       this.abandonment.then(() => 'abandoned' as const),
-      handling.then(() => stalled(held, exchange, attempt, settings)),
+      handling.then(async ({ failed }) =>
+        failed === 'again' ? failed : stalled(held, exchange, attempt, settings),
+      ),
     ]);
     if (event === 'overflow' && !this.isHandled) {
       return { type: 'tombstone' };
@@ -172,6 +180,10 @@ export class IdempotentRequest {
     const handled = await handling;
     call.isOver = true;
     await failpoint('handler:after');
+    if (handled.failed === 'again') {
+      restoreHead(exchange.rawResponse, head);
+      return { type: 'again' };
+    }
     const response = event === 'ended' && !this.isAbandoned ? held.captured : undefined;
     if (!handled.failed) {
       return completion(response, settings);
@@ -181,7 +193,7 @@ export class IdempotentRequest {
   }
 
   /** Runs pipes and handler, apart from anybody's subscription, and hands what came out to the outside. */
-  private handle(call: Call): Promise<Handled> {
+  private handle(call: Call, attempt?: Attempt): Promise<Handled> {
     const { next, context, held } = this.parts;
     const results = calls.run(call, () => next.handle());
     const handling = isEventStream(context.getHandler())
@@ -193,6 +205,9 @@ export class IdempotentRequest {
         return { failed: false };
       },
       (error: unknown): Handled => {
+        if (!held.looksSent && !this.isAbandoned && attempt?.runsAgain(error) === true) {
+          return { failed: 'again' };
+        }
         this.isHandled = true;
         // what a handler has answered itself is its outcome, whatever it throws afterwards
         const hasAnswered = held.ended;

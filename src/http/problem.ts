@@ -45,6 +45,8 @@ const PROBLEMS: Readonly<Record<IdempotencyCode, { title: string; retryable: boo
     title: 'Idempotency record unreadable',
     retryable: false,
   },
+  IDEMPOTENCY_TRANSACTION_BROKEN: { title: 'Transaction broken', retryable: false },
+  IDEMPOTENCY_TRANSACTION_CONFLICT: { title: 'Transaction conflict', retryable: true },
   IDEMPOTENCY_MISCONFIGURED: {
     title: 'Idempotency not configured',
     retryable: false,

@@ -9,6 +9,7 @@ import type {
   IdempotencyStore,
   ListFilter,
   SettleResult,
+  StoreTransactions,
   StoredRecord,
 } from '../../engine/store.js';
 import type { Dialect } from './dialects/dialect.js';
@@ -17,6 +18,7 @@ import type { DialectOptions } from './dialects/create-dialect.js';
 import { driverError, safeCause, unavailable } from './errors.js';
 import { COLUMNS, misconfigured } from './schema.js';
 import type { TableOptions } from './schema.js';
+import { TypeOrmTransactions } from './typeorm.transactions.js';
 
 /**
  * Statements that deadlocked, and claims that lost a race, are sent again for so long and at least
@@ -38,6 +40,11 @@ class LostRace extends Error {
  * does not answer, `IDEMPOTENCY_MISCONFIGURED` when it can not work as it is set up.
  */
 export class TypeOrmStore implements IdempotencyStore {
+  readonly transactions: StoreTransactions = new TypeOrmTransactions(
+    () => this.source(),
+    (operation) => this.run(operation),
+    () => new LostRace(),
+  );
   private dialect: Dialect | undefined;
   private readonly dataSource: DataSource | (() => DataSource);
   private readonly options: DialectOptions;
@@ -61,7 +68,7 @@ export class TypeOrmStore implements IdempotencyStore {
    * there with all its columns.
    */
   async init(): Promise<void> {
-    const dataSource = typeof this.dataSource === 'function' ? this.dataSource() : this.dataSource;
+    const dataSource = this.source();
     try {
       this.dialect = await createDialect(dataSource, this.options);
     } catch (error) {
@@ -132,6 +139,10 @@ export class TypeOrmStore implements IdempotencyStore {
 
   ping(): Promise<number> {
     return this.run((db) => db.ping());
+  }
+
+  private source(): DataSource {
+    return typeof this.dataSource === 'function' ? this.dataSource() : this.dataSource;
   }
 
   private async run<T>(operation: (dialect: Dialect) => Promise<T>): Promise<T> {

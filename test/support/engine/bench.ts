@@ -17,6 +17,8 @@ import { ProbeStore } from './probe-store.js';
 
 export const STORE_TIMEOUT = 1_000;
 export const POLICY: OperationPolicy = {
+  mode: 'lease',
+  strict: false,
   ttlMs: 86_400_000,
   leaseMs: 6_000,
   maxDurationMs: 60_000,

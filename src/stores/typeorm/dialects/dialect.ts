@@ -1,4 +1,4 @@
-import type { DataSource } from 'typeorm';
+import type { DataSource, QueryRunner } from 'typeorm';
 import type {
   Claim,
   ClaimRequest,
@@ -54,8 +54,49 @@ export abstract class Dialect {
   abstract deleteExpired(limit: number): Promise<number>;
   /** Did the database give up a statement (deadlock, serialization, busy) that may just be sent again? */
   abstract isTransient(error: DriverError): boolean;
+  /** Did it give up a transaction because of others at the same time, so that it may just be run again? */
+  isConflict(error: DriverError): boolean {
+    return this.isTransient(error);
+  }
+
   /** Does the error say that a table, sequence or column is not there? */
   abstract isSchemaMissing(error: DriverError): boolean;
+
+  /**
+   * Opens a transaction that the server ends when its owner falls silent for longer than `idleMs`. When
+   * this throws, nothing is left open.
+   */
+  abstract begin(on: Connection, idleMs: number): Promise<void>;
+  /**
+   * As `claim`, in the open transaction, and waiting for nobody. The row is written as an uncertain one:
+   * should the work commit by itself, that is what its outcome is. `undefined`: lost a race; begin again.
+   */
+  abstract claimWithin(
+    on: Connection,
+    request: ClaimRequest,
+  ): Promise<Won | Held | 'busy' | undefined>;
+  /** The last statement of the transaction. False when it is no longer the one that `mark` was set in. */
+  abstract completeWithin(on: Connection, request: CompleteRequest, mark: string): Promise<boolean>;
+
+  async commit({ runner }: Connection): Promise<void> {
+    await runner.commitTransaction();
+  }
+
+  async rollback({ runner }: Connection): Promise<void> {
+    await runner.rollbackTransaction();
+  }
+
+  /** Gives the connection back after its transaction. */
+  async giveBack({ runner }: Connection): Promise<void> {
+    await runner.release();
+  }
+
+  /** Ends a connection that cannot be trusted any more. */
+  abstract discard(on: Pick<Connection, 'runner'>): Promise<void>;
+
+  async keepAlive({ send }: Connection): Promise<void> {
+    await send('SELECT 1');
+  }
 
   protected abstract token(hex: string): unknown;
   protected abstract bindText(text: string | null): unknown;
@@ -198,17 +239,67 @@ export abstract class Dialect {
     if (record.state !== 'in-progress' || record.owner !== owner) {
       return { type: 'held', record, now };
     }
-    const { fence, attemptsStarted, attemptsFinished } = record;
-    return {
-      type: 'claimed',
-      fence,
-      attempt: attemptsStarted,
-      // Of a claim sent again only the counts are known, and a doubt must not be hidden.
-      takenOver: takenOver ?? attemptsStarted - attemptsFinished > 1,
-      steps: toBytes(row.steps),
-      now,
-    };
+    return won(row, takenOver);
   }
+
+  protected completion({ id, owner, result, ttlMs }: CompleteRequest, condition: string) {
+    const sql =
+      `UPDATE ${this.names.table} SET state = ?, result = ?, expires_at = ${this.now} + ?, ` +
+      `lease_until = NULL, steps = NULL, attempts_finished = attempts_finished + 1 ` +
+      `WHERE id = ? AND owner = ? AND ${condition}`;
+    const named = [this.token(id), this.token(owner)];
+    return { sql, parameters: [outcomeState(result), bytes(result), ttlMs, ...named] };
+  }
+}
+
+/** A connection with a transaction on it. */
+export interface Connection {
+  readonly runner: QueryRunner;
+  /** Sends a statement on it at once. */
+  readonly send: QueryRunner['query'];
+}
+
+type Claimed = Extract<ClaimResult, { type: 'claimed' }>;
+export type Held = Extract<ClaimResult, { type: 'held' }>;
+
+export interface Won {
+  readonly type: 'won';
+  readonly claimed: Claimed;
+  /** By which the transaction is recognised at its end. */
+  readonly mark: string;
+}
+
+/** What a transaction's row is written with: uncertain, and no lease that could run out. */
+export function withoutLease(request: ClaimRequest): ClaimRequest {
+  return { ...request, effectStarted: true, leaseMs: null as unknown as number };
+}
+
+let marks = 0;
+
+/** The name of a savepoint that is there as long as its transaction is. */
+export function newMark(): string {
+  return `nestjs_idempotency_mark_${(marks += 1)}`;
+}
+
+export function won(row: Row, takenOver?: boolean): Claimed {
+  const { fence, attemptsStarted, attemptsFinished } = toRecord(row);
+  return {
+    type: 'claimed',
+    fence,
+    attempt: attemptsStarted,
+    // Of a claim sent again only the counts are known, and a doubt must not be hidden.
+    takenOver: takenOver ?? attemptsStarted - attemptsFinished > 1,
+    steps: toBytes(row.steps),
+    now: Number(row.now),
+  };
+}
+
+/** The live record of the row, as a claimer is told of it. */
+export function heldBy(row: Row | undefined): Held | undefined {
+  if (row === undefined) return undefined;
+  const record = toRecord(row);
+  const now = Number(row.now);
+  return isLive(record, now) ? { type: 'held', record, now } : undefined;
 }
 
 /** What drivers say about an error: a SQLSTATE or name, and a number on MySQL and MariaDB. */

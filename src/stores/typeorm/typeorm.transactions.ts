@@ -1,0 +1,221 @@
+import type { DataSource } from 'typeorm';
+import type {
+  BeginResult,
+  ClaimRequest,
+  CompleteRequest,
+  StoreTransaction,
+  StoreTransactions,
+} from '../../engine/store.js';
+import { within } from '../../engine/timing.js';
+import { Savepoint } from '../../transactions/savepoint.js';
+import { Seam } from '../../transactions/seam.js';
+import { TransactionScope, scopeOf, type Watch } from '../../transactions/transaction-scope.js';
+import type { Dialect } from './dialects/dialect.js';
+import { SqliteDialect } from './dialects/sqlite.js';
+import { driverError } from './errors.js';
+
+/** Then the connection is ended instead. */
+const LONGEST_ROLLBACK_MS = 5_000;
+
+/** Runs a statement as often as the database asks for, and turns what it says into errors of ours. */
+type Run = <T>(operation: (dialect: Dialect) => Promise<T>) => Promise<T>;
+
+/** Transactions in which a record and what TypeORM does in the same database are committed together. */
+export class TypeOrmTransactions implements StoreTransactions {
+  constructor(
+    private readonly dataSource: () => DataSource,
+    private readonly run: Run,
+    private readonly lostRace: () => Error,
+  ) {}
+
+  isInside(): boolean {
+    return scopeOf(this.dataSource())?.isOpen === true;
+  }
+
+  async begin(request: ClaimRequest, watch: Watch): Promise<BeginResult> {
+    return this.run(async (dialect) => {
+      const gate = dialect instanceof SqliteDialect ? dialect.gate : undefined;
+      const seam = Seam.of(this.dataSource(), gate && ((send) => gate.pass(send)));
+      const around = seam.current;
+      const part =
+        around === undefined
+          ? await Whole.open(dialect, this.dataSource(), seam, request, watch)
+          : await Part.open(dialect, around, watch);
+      let isOurs = false;
+      try {
+        const claim = await dialect.claimWithin(part.scope, request);
+        if (claim === undefined) throw this.lostRace();
+        if (claim === 'busy') return { type: 'busy' };
+        if (claim.type === 'held') return claim;
+        isOurs = true;
+        const transaction = new TypeOrmTransaction(dialect, part, claim.mark);
+        return { ...claim.claimed, transaction };
+      } finally {
+        if (!isOurs) await part.undo();
+      }
+    });
+  }
+}
+
+/** How a transaction ends: a real one by commit and rollback, one inside of another by its savepoint. */
+interface Ending {
+  readonly scope: TransactionScope;
+  keep(): Promise<void>;
+  undo(): Promise<void>;
+  abandon(): Promise<void>;
+}
+
+class Whole implements Ending {
+  private isOver = false;
+
+  private constructor(
+    private readonly dialect: Dialect,
+    readonly scope: TransactionScope,
+  ) {}
+
+  static async open(
+    dialect: Dialect,
+    dataSource: DataSource,
+    seam: Seam,
+    { leaseMs }: ClaimRequest,
+    watch: Watch,
+  ): Promise<Whole> {
+    const { runner, send } = seam.connection();
+    const scope = new TransactionScope(dataSource, runner, send, watch);
+    await dialect.begin(scope, leaseMs);
+    return new Whole(dialect, scope);
+  }
+
+  async keep(): Promise<void> {
+    this.isOver = true;
+    await this.dialect.commit(this.scope);
+    await this.giveBack();
+  }
+
+  async undo(): Promise<void> {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.scope.end = 'undone';
+    try {
+      await within(LONGEST_ROLLBACK_MS, this.rollback());
+    } catch {
+      // a lost connection has rolled back by itself, and one that does not answer is made to
+      await this.abandon();
+      return;
+    }
+    await this.giveBack();
+  }
+
+  async abandon(): Promise<void> {
+    this.isOver = true;
+    this.scope.end = 'undone';
+    await this.dialect.discard(this.scope).catch(() => undefined);
+  }
+
+  private async rollback(): Promise<void> {
+    await this.scope.turns.idle();
+    await this.dialect.rollback(this.scope);
+  }
+
+  private async giveBack(): Promise<void> {
+    try {
+      await this.dialect.giveBack(this.scope);
+    } catch {
+      await this.dialect.discard(this.scope).catch(() => undefined);
+    }
+  }
+}
+
+class Part implements Ending {
+  private isOver = false;
+
+  private constructor(
+    readonly scope: TransactionScope,
+    private readonly savepoint: Savepoint,
+    private readonly leave: () => void,
+  ) {}
+
+  static async open(_: Dialect, around: TransactionScope, watch: Watch): Promise<Part> {
+    const leave = await around.turns.enter();
+    try {
+      const scope = around.child(watch);
+      return new Part(scope, await Savepoint.open(scope), leave);
+    } catch (error) {
+      leave();
+      throw error;
+    }
+  }
+
+  keep(): Promise<void> {
+    return this.end(() => this.savepoint.keep());
+  }
+
+  async undo(): Promise<void> {
+    if (!this.isOver) {
+      // when even that fails, so will everything around it
+      await this.end(() => this.savepoint.undo()).catch(() => undefined);
+    }
+  }
+
+  /** What is around it decides. */
+  async abandon(): Promise<void> {
+    await this.undo();
+  }
+
+  private async end(how: () => Promise<void>): Promise<void> {
+    this.isOver = true;
+    try {
+      await how();
+    } finally {
+      this.leave();
+    }
+  }
+}
+
+class TypeOrmTransaction implements StoreTransaction {
+  constructor(
+    private readonly dialect: Dialect,
+    private readonly ending: Ending,
+    private readonly mark: string,
+  ) {}
+
+  run<T>(work: () => Promise<T>): Promise<T> {
+    return this.ending.scope.run(work);
+  }
+
+  async complete(request: CompleteRequest): Promise<boolean> {
+    const { scope } = this.ending;
+    if (scope.turns.isBusy) {
+      scope.watch('unfinished');
+    }
+    await scope.turns.idle();
+    if (!scope.isOpen) {
+      throw new Error('the transaction was rolled back before its work had ended');
+    }
+    scope.end = 'kept';
+    return this.dialect.completeWithin(scope, request, this.mark);
+  }
+
+  commit(): Promise<void> {
+    return this.ending.keep();
+  }
+
+  rollback(): Promise<void> {
+    return this.ending.undo();
+  }
+
+  abandon(): Promise<void> {
+    return this.ending.abandon();
+  }
+
+  async keepAlive(): Promise<void> {
+    const { scope } = this.ending;
+    if (!scope.turns.isBusy) {
+      await scope.turns.take(() => this.dialect.keepAlive(scope));
+    }
+  }
+
+  isConflict(error: unknown): boolean {
+    return this.dialect.isConflict(driverError(error));
+  }
+}
