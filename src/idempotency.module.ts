@@ -1,5 +1,6 @@
 import {
   Inject,
+  Logger,
   Module,
   type DynamicModule,
   type OnApplicationShutdown,
@@ -66,6 +67,7 @@ export class IdempotencyModule
   constructor(
     @Inject(IdempotencyEngine) private readonly engine: IdempotencyEngine,
     @Inject(RouteExplorer) private readonly routes: RouteExplorer,
+    @Inject(IDEMPOTENCY_SETTINGS) private readonly settings: ModuleSettings,
     @Inject(ModulesContainer) private readonly modules: ModulesContainer,
   ) {
     super();
@@ -95,8 +97,17 @@ export class IdempotencyModule
   /** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for a store or a route that cannot work. */
   async onModuleInit(): Promise<void> {
     this.checkAlone();
-    this.routes.check();
+    this.routes.check(this.engine.store);
     await this.engine.start();
+    this.warn();
+  }
+
+  private warn(): void {
+    const { transactions } = this.engine.store;
+    const isUsed = this.settings.options.mode === 'transactional' || this.routes.hasTransactions;
+    if (isUsed && transactions?.warning !== undefined) {
+      new Logger('Idempotency').warn(transactions.warning);
+    }
   }
 
   /** Two global ones would each claim to be everybody's, and which one a route gets would be chance. */

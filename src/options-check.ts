@@ -162,6 +162,7 @@ export function checkRouteOptions(
   route: IdempotencyDefaults,
   merged: {
     mode: string;
+    required: boolean;
     onStoreFailure: string;
     onConcurrent: string;
     lease: Duration;
@@ -179,6 +180,13 @@ export function checkRouteOptions(
       where,
       `option 'onStoreFailure' is 'open', but in mode: 'transactional' there is nothing to run without the ` +
         `store. Leave it out, or write mode: 'lease'.`,
+    );
+  }
+  if (merged.mode === 'transactional' && !merged.required) {
+    throw misconfigured(
+      where,
+      `option 'required' is false, but a request without a key would run without a transaction. Leave it ` +
+        `out, or write mode: 'lease'.`,
     );
   }
   if (route.strict === true && merged.mode !== 'transactional') {

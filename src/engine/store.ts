@@ -247,4 +247,7 @@ export interface StoreTransaction {
 
   /** Was the transaction given up because of others at the same time (serialization failure, deadlock)? */
   isConflict(error: unknown): boolean;
+
+  /** Did the database itself refuse, and is still there? */
+  isRefusal(error: unknown): boolean;
 }

@@ -95,7 +95,10 @@ export class TransactionalRuns {
   private async perform(operation: Operation, begun: Begun, work: Work): Promise<RunResult> {
     for (let runs = 1; ; runs += 1) {
       const { attempt, transaction } = begun;
-      attempt.runsAgain = (error) => runs < MOST_ATTEMPTS && transaction.isConflict(error);
+      // a part of a transaction cannot run again without the whole
+      const isWhole = !this.isInside();
+      attempt.runsAgain = (error) =>
+        isWhole && runs < MOST_ATTEMPTS && transaction.isConflict(error);
       const result = await this.once(operation, begun, work);
       if (result !== 'again') {
         return result;
@@ -122,7 +125,7 @@ export class TransactionalRuns {
     { attempt, transaction, escapes }: Begun,
     work: Work,
   ): Promise<RunResult | 'again'> {
-    const alive = new KeepAlive(attempt, transaction);
+    const alive = this.isInside() ? undefined : new KeepAlive(attempt, transaction);
     try {
       await failpoint('begin:after');
       const outcome = await transaction.run(() => work(attempt));
@@ -141,7 +144,7 @@ export class TransactionalRuns {
       this.options.emit('onReleased', eventOf(operation, attempt));
       return { type: 'executed' };
     } finally {
-      alive.stop();
+      alive?.stop();
       // does nothing where it has ended
       await transaction.rollback();
     }
@@ -180,7 +183,7 @@ export class TransactionalRuns {
         if (outcome.repeatable === true && attempt.runsAgain(error)) {
           return 'again';
         }
-        throw transaction.isConflict(error) ? conflict(error) : notCommitted(error);
+        throw broken(error, transaction);
       }
     }
     const stored = outcome.type === 'complete';
@@ -222,7 +225,7 @@ export class TransactionalRuns {
     attempt: Attempt,
     cause: unknown,
   ): Promise<boolean> {
-    if (this.options.store.transactions?.isInside() === true) {
+    if (this.isInside()) {
       return false; // a part of a transaction, which will tell
     }
     const deadline = performance.now() + this.options.storeTimeoutMs;
@@ -243,6 +246,10 @@ export class TransactionalRuns {
         'answer will be its outcome if it was committed, and it will run if it was not.',
       { cause, retryAfterSeconds: 1 },
     );
+  }
+
+  private isInside(): boolean {
+    return this.options.store.transactions?.isInside() === true;
   }
 
   /** The effects are undone; the failure itself is the outcome to keep. */
@@ -279,6 +286,9 @@ function broken(cause: unknown, transaction: StoreTransaction): IdempotencyError
   }
   if (transaction.isConflict(cause)) {
     return conflict(cause);
+  }
+  if (!transaction.isRefusal(cause)) {
+    return notCommitted(cause);
   }
   return new IdempotencyError(
     'IDEMPOTENCY_TRANSACTION_BROKEN',

@@ -10,11 +10,11 @@ import type { HttpExchange } from './http-exchange.js';
 import { PROBLEM_CONTENT_TYPE, IdempotencyException, isProblem, problemOf } from './problem.js';
 import { readResponse, type WireResponse } from './recorded-response.js';
 import type { RequestOperations } from './request-operations.js';
-import { headOf, restoreHead } from './response-head.js';
 import { isEventStream } from './response-handling.js';
 import { completion, failure } from './response-outcome.js';
 import type { RouteSettings } from './route-settings.js';
 import { stalled } from './stalled-response.js';
+import { unmarked } from './unmarked-response.js';
 
 const REPLAYED = { 'Idempotent-Replayed': 'true' };
 const UNPROTECTED = { 'Idempotency-Unprotected': 'true' };
@@ -161,7 +161,7 @@ export class IdempotentRequest {
     if (this.isAbandoned) {
       return { type: 'release' };
     }
-    const head = headOf(exchange.rawResponse);
+    const unmark = unmarked(exchange);
     const handling = this.handle(call, attempt);
     const event = await Promise.race<HoldEvent | 'abandoned' | 'again' | void>([
       held.event,
@@ -170,7 +170,7 @@ export class IdempotentRequest {
         failed === 'again' ? failed : stalled(held, exchange, attempt, settings),
       ),
     ]);
-    if (event === 'overflow' && !this.isHandled) {
+    if (event === 'overflow' && !this.isHandled && settings.policy.mode === 'lease') {
       return { type: 'tombstone' };
     }
     if (event === 'ended' && !this.isHandled && !settings.answersByItself) {
@@ -181,7 +181,7 @@ export class IdempotentRequest {
     call.isOver = true;
     await failpoint('handler:after');
     if (handled.failed === 'again') {
-      restoreHead(exchange.rawResponse, head);
+      unmark();
       return { type: 'again' };
     }
     const response = event === 'ended' && !this.isAbandoned ? held.captured : undefined;

@@ -70,3 +70,9 @@ export function scopeOf(dataSource: DataSource): TransactionScope | undefined {
 function surviving(scope: TransactionScope): TransactionScope {
   return scope.end === 'kept' && scope.parent !== undefined ? surviving(scope.parent) : scope;
 }
+
+/** Runs statements of the library itself, which belong to an open transaction, and to none that is over. */
+export function inOwnRight<T>(dataSource: DataSource, work: () => T): T {
+  const scope = scopeOf(dataSource);
+  return scope === undefined || scope.isOpen ? work() : running.exit(work);
+}

@@ -18,6 +18,7 @@ import type { DialectOptions } from './dialects/create-dialect.js';
 import { driverError, safeCause, unavailable } from './errors.js';
 import { COLUMNS, misconfigured } from './schema.js';
 import type { TableOptions } from './schema.js';
+import { inOwnRight } from '../../transactions/transaction-scope.js';
 import { TypeOrmTransactions } from './typeorm.transactions.js';
 
 /**
@@ -151,7 +152,7 @@ export class TypeOrmStore implements IdempotencyStore {
     const started = performance.now();
     for (let attempt = 1; ; attempt++) {
       try {
-        return await operation(dialect);
+        return await inOwnRight(this.source(), () => operation(dialect));
       } catch (error) {
         if (error instanceof IdempotencyError) throw error;
         const passing = error instanceof LostRace || dialect.isTransient(driverError(error));

@@ -32,6 +32,20 @@ export class TypeOrmTransactions implements StoreTransactions {
     return scopeOf(this.dataSource())?.isOpen === true;
   }
 
+  /** Who holds a connection and asks for another one, when all do, would wait for ever. */
+  get warning(): string | undefined {
+    const { type, connectTimeoutMS, extra } = this.dataSource().options as PoolOptions;
+    if (type === 'better-sqlite3') return undefined;
+    const isLimited =
+      type === 'postgres'
+        ? (connectTimeoutMS ?? extra?.connectionTimeoutMillis) !== undefined
+        : extra?.queueLimit !== undefined;
+    const instead = type === 'postgres' ? 'connectTimeoutMS: 5_000' : 'extra: { queueLimit: 100 }';
+    return isLimited
+      ? undefined
+      : `The connection pool of the DataSource lets requests wait for ever. Add ${instead} to its options.`;
+  }
+
   async begin(request: ClaimRequest, watch: Watch): Promise<BeginResult> {
     return this.run(async (dialect) => {
       const gate = dialect instanceof SqliteDialect ? dialect.gate : undefined;
@@ -55,6 +69,12 @@ export class TypeOrmTransactions implements StoreTransactions {
       }
     });
   }
+}
+
+interface PoolOptions {
+  readonly type: string;
+  readonly connectTimeoutMS?: number;
+  readonly extra?: { readonly connectionTimeoutMillis?: number; readonly queueLimit?: number };
 }
 
 /** How a transaction ends: a real one by commit and rollback, one inside of another by its savepoint. */
@@ -81,8 +101,18 @@ class Whole implements Ending {
     watch: Watch,
   ): Promise<Whole> {
     const { runner, send } = seam.connection();
-    const scope = new TransactionScope(dataSource, runner, send, watch);
-    await dialect.begin(scope, leaseMs);
+    const watched = async (...args: Parameters<typeof send>): Promise<unknown> => {
+      try {
+        return (await send(...args)) as unknown;
+      } catch (error) {
+        if (dialect.hasEndedTransaction(driverError(error))) {
+          scope.end = 'undone';
+        }
+        throw error;
+      }
+    };
+    const scope = new TransactionScope(dataSource, runner, watched as typeof send, watch);
+    await dialect.begin({ runner, send }, leaseMs);
     return new Whole(dialect, scope);
   }
 
@@ -217,5 +247,9 @@ class TypeOrmTransaction implements StoreTransaction {
 
   isConflict(error: unknown): boolean {
     return this.dialect.isConflict(driverError(error));
+  }
+
+  isRefusal(error: unknown): boolean {
+    return this.dialect.isRefusal(driverError(error));
   }
 }

@@ -59,6 +59,14 @@ export abstract class Dialect {
     return this.isTransient(error);
   }
 
+  /** Did the database itself say so, and is it still there? */
+  abstract isRefusal(error: DriverError): boolean;
+
+  /** Has this error rolled back the whole transaction, so that the next statement would commit by itself? */
+  hasEndedTransaction(_error: DriverError): boolean {
+    return false;
+  }
+
   /** Does the error say that a table, sequence or column is not there? */
   abstract isSchemaMissing(error: DriverError): boolean;
 

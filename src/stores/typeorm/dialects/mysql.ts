@@ -311,6 +311,15 @@ export class MySqlDialect extends Dialect {
     return errno === DEADLOCK || errno === RECORD_CHANGED;
   }
 
+  isRefusal({ errno }: DriverError): boolean {
+    // errors of the network have negative numbers
+    return errno !== undefined && errno > 0;
+  }
+
+  override hasEndedTransaction(error: DriverError): boolean {
+    return this.isConflict(error);
+  }
+
   isSchemaMissing({ errno }: DriverError): boolean {
     return errno === NO_SUCH_TABLE || errno === UNKNOWN_COLUMN || errno === UNKNOWN_DATABASE;
   }

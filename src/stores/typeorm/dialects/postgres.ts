@@ -233,6 +233,10 @@ export class PostgresDialect extends Dialect {
     return code === SERIALIZATION_FAILURE || code === DEADLOCK;
   }
 
+  isRefusal({ code }: DriverError): boolean {
+    return code !== undefined && SQLSTATE.test(code) && !CONNECTION_LOST.test(code);
+  }
+
   isSchemaMissing({ code }: DriverError): boolean {
     return code === UNDEFINED_TABLE || code === UNDEFINED_COLUMN || code === INVALID_SCHEMA;
   }
@@ -254,6 +258,9 @@ interface Discardable {
   releasePostgresConnection(error: Error): Promise<void>;
 }
 
+const SQLSTATE = /^[0-9A-Z]{5}$/;
+/** Connection exceptions, and shutdowns by the administrator or a time-out. */
+const CONNECTION_LOST = /^(08|57P|25P03)/;
 const SERIALIZATION_FAILURE = '40001';
 const DEADLOCK = '40P01';
 const UNDEFINED_TABLE = '42P01';

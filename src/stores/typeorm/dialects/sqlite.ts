@@ -196,6 +196,14 @@ export class SqliteDialect extends Dialect {
     return code !== undefined && /^SQLITE_(BUSY|LOCKED)/.test(code);
   }
 
+  isRefusal({ code }: DriverError): boolean {
+    return code?.startsWith('SQLITE_') === true;
+  }
+
+  override hasEndedTransaction(): boolean {
+    return !this.handle().inTransaction;
+  }
+
   isSchemaMissing({ message }: DriverError): boolean {
     return /no such (table|column)/.test(message);
   }
