@@ -11,11 +11,11 @@ const thrownBy = (work: () => unknown): Error => {
   throw new Error('expected it to throw');
 };
 
-const misconfigured = (message: string | RegExp): unknown =>
+const misconfigured = (message: RegExp): Error =>
   expect.objectContaining({
     code: 'IDEMPOTENCY_MISCONFIGURED',
     message: expect.stringMatching(message),
-  });
+  }) as unknown as Error;
 
 /** What JavaScript can write, and the compiler would refuse. */
 const decorate = (options: unknown): (() => unknown) => {
@@ -68,11 +68,8 @@ describe('a method with a key', () => {
   });
 
   it('binds no interceptor', () => {
-    expect(Reflect.getMetadataKeys(Payouts.prototype.run).sort()).toEqual([
-      'above',
-      'beneath',
-      'nestjs-idempotency:method',
-    ]);
+    const keys = Reflect.getMetadataKeys(Payouts.prototype.run);
+    expect(new Set(keys)).toEqual(new Set(['above', 'beneath', 'nestjs-idempotency:method']));
   });
 
   it('rejects, and never throws or runs, while there is no module', async () => {
