@@ -31,7 +31,7 @@ export function injectService(prototype: object): void {
     configurable: true,
   });
   Inject(IdempotencyService)(prototype, SERVICE);
-  Optional()(prototype, SERVICE, undefined as never);
+  Optional()(prototype, SERVICE);
 }
 
 /**
