@@ -66,7 +66,7 @@ export function bothForms(where: string): Error {
 }
 
 function checkMethodOptions(options: AnyMethodOptions, where: string): void {
-  const { key, scope, payload, ...policies } = options as AnyMethodOptions & object;
+  const { key, scope, payload, ...policies } = options;
   const functions = { key, scope, payload };
   for (const [name, value] of Object.entries(functions)) {
     if (typeof value !== 'function' && (value !== undefined || name === 'key')) {
