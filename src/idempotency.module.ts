@@ -23,6 +23,7 @@ import {
 import type { IdempotencyModuleOptions } from './idempotency.options.js';
 import { IdempotencyService } from './idempotency.service.js';
 import { moduleSettings, type ModuleSettings } from './idempotency.settings.js';
+import { MethodExplorer } from './methods/method-explorer.js';
 import { misconfigured } from './options-check.js';
 import { checkAsyncRegistration, checkRegistration } from './registration-check.js';
 
@@ -57,6 +58,7 @@ import { checkAsyncRegistration, checkRegistration } from './registration-check.
     RequestOperations,
     CleanupTask,
     IdempotencyService,
+    MethodExplorer,
   ],
   exports: [IdempotencyService, RequestOperations, RouteSettingsRegistry],
 })
@@ -67,6 +69,7 @@ export class IdempotencyModule
   constructor(
     @Inject(IdempotencyEngine) private readonly engine: IdempotencyEngine,
     @Inject(RouteExplorer) private readonly routes: RouteExplorer,
+    @Inject(MethodExplorer) private readonly methods: MethodExplorer,
     @Inject(IDEMPOTENCY_SETTINGS) private readonly settings: ModuleSettings,
     @Inject(ModulesContainer) private readonly modules: ModulesContainer,
   ) {
@@ -94,11 +97,13 @@ export class IdempotencyModule
     return super.forRootAsync(options);
   }
 
-  /** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for a store or a route that cannot work. */
+  /** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for a store, a route or a method that cannot work. */
   async onModuleInit(): Promise<void> {
     this.checkAlone();
     this.routes.check(this.engine.store);
+    this.methods.check();
     await this.engine.start();
+    this.methods.start();
     this.warn();
   }
 

@@ -22,7 +22,9 @@ const entries = {
     'IdempotencyModule',
     'IdempotencyService',
     'Idempotent',
+    'currentIdempotency',
     'memoryStore',
+    'tick',
   ],
   'nestjs-idempotency/typeorm': [
     'CreateIdempotencyRecord1764000000000',
