@@ -2,8 +2,10 @@ import {
   Inject,
   Logger,
   Module,
+  type BeforeApplicationShutdown,
   type DynamicModule,
   type OnApplicationShutdown,
+  type OnModuleDestroy,
   type OnModuleInit,
 } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
@@ -64,7 +66,7 @@ import { checkAsyncRegistration, checkRegistration } from './registration-check.
 })
 export class IdempotencyModule
   extends ConfigurableModuleClass
-  implements OnModuleInit, OnApplicationShutdown
+  implements OnModuleInit, OnModuleDestroy, BeforeApplicationShutdown, OnApplicationShutdown
 {
   constructor(
     @Inject(IdempotencyEngine) private readonly engine: IdempotencyEngine,
@@ -127,6 +129,16 @@ export class IdempotencyModule
           'root module, or write isGlobal: false and import each where it is used.',
       );
     }
+  }
+
+  /** First of all: what runs may end, and nothing new is begun. */
+  onModuleDestroy(): void {
+    this.engine.close();
+  }
+
+  /** Before the connections of the application are closed. */
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.engine.drain(this.settings.shutdownTimeoutMs);
   }
 
   onApplicationShutdown(): void {

@@ -166,6 +166,12 @@ export interface IdempotencyModuleOptions extends IdempotencyDefaults {
    */
   storeTimeout?: Duration;
   /**
+   * How long the application waits, when it shuts down, for operations that are running. Their leases are
+   * renewed meanwhile, and nothing new is begun.
+   * @default '10s'
+   */
+  shutdownTimeout?: Duration;
+  /**
    * What of a key is written beside its record, for people who look into the table. It is never
    * compared. Return `null` to keep nothing.
    * @default the key itself

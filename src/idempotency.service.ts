@@ -1,5 +1,5 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { calls, enclosing, newCall } from './call-context.js';
+import { calls, enclosing, isProtected, newCall } from './call-context.js';
 import { TooDeepError } from './engine/canonical-json.js';
 import type { IdempotencyContext } from './engine/attempt.js';
 import { IdempotencyEngine } from './engine/engine.js';
@@ -113,6 +113,7 @@ export class IdempotencyService {
       fingerprint: payloadFingerprint(identity, payload),
       handler: identity.operation,
       policy: settings.policy,
+      isInner: isProtected(),
     };
     const outer = enclosing(id);
     if (outer?.once !== undefined && outer.operation !== undefined) {

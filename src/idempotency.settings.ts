@@ -30,6 +30,7 @@ export interface ModuleSettings {
   readonly options: IdempotencyModuleOptions;
   readonly namespace: string;
   readonly storeTimeoutMs: number;
+  readonly shutdownTimeoutMs: number;
   readonly mask: (key: string) => string | null;
   /** Tells the application's hooks, and the log of what must not pass unseen. */
   readonly emit: Emit;
@@ -67,6 +68,7 @@ export function moduleSettings(options: IdempotencyModuleOptions = {}): ModuleSe
     options,
     namespace: options.namespace ?? '',
     storeTimeoutMs: milliseconds(options.storeTimeout ?? '5s'),
+    shutdownTimeoutMs: milliseconds(options.shutdownTimeout ?? '10s'),
     emit: logged(emitterFor(options.hooks ?? {})),
     mask: maskKey === undefined ? (key) => key : harmless(maskKey),
     cleanup:

@@ -75,6 +75,7 @@ const MODULE_CHECKS: Record<keyof IdempotencyModuleOptions, Check> = {
   ...ROUTE_CHECKS,
   namespace: (value) => (typeof value === 'string' ? undefined : 'Write a string.'),
   storeTimeout: timer,
+  shutdownTimeout: timer,
   maskKey: aFunction,
   cleanup: (value) =>
     value === false || isRecord(value)

@@ -11,6 +11,7 @@ import { answerOf, storeUnavailable } from './answers.js';
 import type { Claim, ClaimRequest, ClaimResult, IdempotencyStore } from './store.js';
 import { keyExpired, windowOf } from './retention.js';
 import { jittered, pause, within } from './timing.js';
+import { RunningOperations } from './running-operations.js';
 import { TransactionalRuns } from './transactional-runs.js';
 import { WaitingRoom } from './waiting-room.js';
 
@@ -27,6 +28,8 @@ export class IdempotencyEngine {
   private readonly waitingRoom: WaitingRoom;
   private readonly recorder: Recorder;
   private readonly transactional: TransactionalRuns;
+  private readonly running = new RunningOperations();
+  private readonly closing = new AbortController();
   private readonly stopping = new AbortController();
   private ready: Promise<void> | undefined;
 
@@ -34,8 +37,13 @@ export class IdempotencyEngine {
     this.store = options.store;
     this.leases = new LeaseKeeper(options.store, options.storeTimeoutMs);
     this.waitingRoom = new WaitingRoom(options.store, options.storeTimeoutMs);
-    this.recorder = new Recorder(options, this.leases, this.stopping.signal);
-    this.transactional = new TransactionalRuns(options, this.recorder, this.stopping.signal);
+    this.recorder = new Recorder(options, this.leases, this.running, this.stopping.signal);
+    this.transactional = new TransactionalRuns(
+      options,
+      this.recorder,
+      this.running,
+      this.closing.signal,
+    );
     // every outcome that could not be recorded yet listens
     setMaxListeners(0, this.stopping.signal);
   }
@@ -46,11 +54,26 @@ export class IdempotencyEngine {
     return this.ready;
   }
 
-  /** Ends every timer, and nobody waits any longer. Running operations may still settle. */
+  /** From now on nothing new is claimed, and nobody waits any longer. What runs goes on. */
+  close(): void {
+    this.closing.abort();
+    this.waitingRoom.callAll();
+  }
+
+  /**
+   * Waits until nothing runs any more, while leases are renewed. After `ms` what still runs is let go: its
+   * signal aborts, its lease runs out, and its transaction is rolled back.
+   */
+  async drain(ms: number): Promise<void> {
+    this.close();
+    await this.running.end(ms);
+  }
+
+  /** Ends every timer. Running operations may still settle. */
   stop(): void {
+    this.close();
     this.stopping.abort();
     this.leases.stop();
-    this.waitingRoom.callAll();
   }
 
   /**
@@ -61,6 +84,23 @@ export class IdempotencyEngine {
    *   and when `work` ran but lost its claim to an attempt that is still running.
    */
   async run(
+    operation: Operation,
+    work: (attempt: Attempt) => Promise<Outcome>,
+  ): Promise<RunResult> {
+    if (this.closing.signal.aborted && operation.isInner !== true) {
+      const error = shuttingDown();
+      this.reject(operation, error);
+      throw error;
+    }
+    const leave = this.running.enter();
+    try {
+      return await this.runOpen(operation, work);
+    } finally {
+      leave();
+    }
+  }
+
+  private async runOpen(
     operation: Operation,
     work: (attempt: Attempt) => Promise<Outcome>,
   ): Promise<RunResult> {
@@ -120,6 +160,10 @@ export class IdempotencyEngine {
     work: (attempt: Attempt) => Promise<Outcome>,
   ): Promise<RunResult> {
     this.leases.keep(attempt);
+    const leave = this.running.enter(() => {
+      attempt.lose('The application is shutting down.');
+      this.leases.drop(attempt);
+    });
     try {
       await failpoint('claim:after');
       const outcome = await work(attempt);
@@ -133,6 +177,8 @@ export class IdempotencyEngine {
       this.leases.drop(attempt);
       this.reject(operation, error);
       throw error;
+    } finally {
+      leave();
     }
   }
 
@@ -182,7 +228,7 @@ export class IdempotencyEngine {
         return answerOf(record, operation.fingerprint, result.now);
       } catch (error) {
         const left = deadline - performance.now();
-        const waits = policy.onConcurrent === 'wait' && left > 0 && !this.stopping.signal.aborted;
+        const waits = policy.onConcurrent === 'wait' && left > 0 && !this.closing.signal.aborted;
         if (!waits || (error as IdempotencyError).code !== 'IDEMPOTENCY_IN_PROGRESS') {
           throw error;
         }
@@ -255,6 +301,14 @@ export class IdempotencyEngine {
       // the lease ends by itself
     }
   }
+}
+
+function shuttingDown(): IdempotencyError {
+  return new IdempotencyError(
+    'IDEMPOTENCY_SHUTTING_DOWN',
+    'This server is shutting down and begins nothing new. Nothing was run. Try again with the same key.',
+    { retryAfterSeconds: 1 },
+  );
 }
 
 /** A store that is set up wrongly says so, and will again. */

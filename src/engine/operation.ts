@@ -25,6 +25,8 @@ export interface Operation {
   /** For people and hooks, for example `OrdersController.place`. */
   readonly handler: string;
   readonly policy: OperationPolicy;
+  /** Begun by another operation, which could not end without it. */
+  readonly isInner?: boolean;
 }
 
 /** How an attempt ended, in the words of the protocol. */

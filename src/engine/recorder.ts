@@ -4,6 +4,7 @@ import type { EngineOptions } from './engine-options.js';
 import type { AttemptEvent } from './events.js';
 import { failpoint } from './failpoints.js';
 import type { LeaseKeeper } from './lease-keeper.js';
+import type { RunningOperations } from './running-operations.js';
 import { claimRequest, type Operation, type Outcome, type RunResult } from './operation.js';
 import type { SettleResult, StoredRecord } from './store.js';
 import { jittered, pause, within } from './timing.js';
@@ -19,6 +20,7 @@ export class Recorder {
   constructor(
     private readonly options: EngineOptions,
     private readonly leases: LeaseKeeper,
+    private readonly running: RunningOperations,
     private readonly stopped: AbortSignal,
   ) {}
 
@@ -34,7 +36,7 @@ export class Recorder {
       winner = await this.record(operation, attempt, outcome);
     } catch {
       this.options.emit('onRecordingFailed', { ...eventOf(operation, attempt), final: false });
-      void this.recordLater(operation, attempt, outcome);
+      void this.recordLater(operation, attempt, outcome).finally(this.running.enter());
       return { type: 'executed' };
     }
     // a failure of ours gives way to a recorded outcome; while there is none, it is still the answer

@@ -25,7 +25,7 @@ interface Flight {
 export class TransactionQueue {
   private readonly flights = new Map<string, Flight>();
 
-  constructor(private readonly stopping: AbortSignal) {}
+  constructor(private readonly closing: AbortSignal) {}
 
   /** Answers what was recorded, or runs `perform` with what `begin` has begun. */
   async join<Begun extends object>(
@@ -49,7 +49,7 @@ export class TransactionQueue {
       await Promise.race([
         flight.over,
         pause(left, timeOut.signal),
-        aborted(this.stopping, timeOut.signal),
+        aborted(this.closing, timeOut.signal),
       ]);
       timeOut.abort();
     }
@@ -80,7 +80,7 @@ export class TransactionQueue {
           checkSameRequest(begun.record.fingerprint, fingerprint);
         }
         meeting.resolve(undefined);
-        await pause(jittered(Math.min(delay, this.timeToWait(operation, deadline))), this.stopping);
+        await pause(jittered(Math.min(delay, this.timeToWait(operation, deadline))), this.closing);
       }
     } finally {
       this.flights.delete(id);
@@ -92,7 +92,7 @@ export class TransactionQueue {
   /** @throws IdempotencyError `IDEMPOTENCY_IN_PROGRESS` when there is none. */
   private timeToWait({ policy }: Operation, deadline: number): number {
     const left = deadline - performance.now();
-    if (policy.onConcurrent !== 'wait' || left <= 0 || this.stopping.aborted) {
+    if (policy.onConcurrent !== 'wait' || left <= 0 || this.closing.aborted) {
       throw inProgress();
     }
     return left;

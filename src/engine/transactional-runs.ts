@@ -15,6 +15,7 @@ import {
 import type { Recorder } from './recorder.js';
 import { keyExpired, windowOf } from './retention.js';
 import type { BeginResult, StoreTransaction } from './store.js';
+import type { RunningOperations } from './running-operations.js';
 import { KeepAlive } from './keep-alive.js';
 import { jittered, pause, within } from './timing.js';
 import { TransactionQueue, inProgress } from './transaction-queue.js';
@@ -38,9 +39,10 @@ export class TransactionalRuns {
   constructor(
     private readonly options: EngineOptions,
     private readonly recorder: Recorder,
-    stopping: AbortSignal,
+    private readonly running: RunningOperations,
+    closing: AbortSignal,
   ) {
-    this.queue = new TransactionQueue(stopping);
+    this.queue = new TransactionQueue(closing);
   }
 
   /** @throws IdempotencyError as `IdempotencyEngine.run`, and `…_TRANSACTION_BROKEN`, `…_TRANSACTION_CONFLICT` */
@@ -125,6 +127,10 @@ export class TransactionalRuns {
     { attempt, transaction, escapes }: Begun,
     work: Work,
   ): Promise<RunResult | 'again'> {
+    const leave = this.running.enter(() => {
+      attempt.lose('The application is shutting down.');
+      void transaction.rollback();
+    });
     const alive = this.isInside() ? undefined : new KeepAlive(attempt, transaction);
     try {
       await failpoint('begin:after');
@@ -145,6 +151,7 @@ export class TransactionalRuns {
       return { type: 'executed' };
     } finally {
       alive?.stop();
+      leave();
       // does nothing where it has ended
       await transaction.rollback();
     }

@@ -41,6 +41,7 @@ const PROBLEMS: Readonly<Record<IdempotencyCode, { title: string; retryable: boo
     title: 'Idempotency store unavailable',
     retryable: true,
   },
+  IDEMPOTENCY_SHUTTING_DOWN: { title: 'Server shutting down', retryable: true },
   IDEMPOTENCY_RECORD_UNREADABLE: {
     title: 'Idempotency record unreadable',
     retryable: false,

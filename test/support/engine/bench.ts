@@ -31,6 +31,7 @@ export const POLICY: OperationPolicy = {
 export interface OperationOptions extends Partial<OperationPolicy> {
   readonly key?: string;
   readonly payload?: unknown;
+  readonly isInner?: boolean;
 }
 
 /** What a caller gets: the result's type and text, or the code of the error. */
@@ -66,7 +67,7 @@ export class Bench {
     return bench;
   }
 
-  operation({ key = 'k', payload, ...policy }: OperationOptions = {}): Operation {
+  operation({ key = 'k', payload, isInner = false, ...policy }: OperationOptions = {}): Operation {
     const identity = { namespace: '', scope: 'alice', operation: 'http', key };
     return {
       identity,
@@ -74,6 +75,7 @@ export class Bench {
       fingerprint: fingerprint(identity, { payload }),
       handler: 'Orders.place',
       policy: { ...POLICY, ...policy },
+      isInner,
     };
   }
 
