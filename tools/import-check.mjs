@@ -30,6 +30,7 @@ const entries = {
     'CreateIdempotencyRecord1764000000000',
     'IdempotencyRecord',
     'TypeOrmStore',
+    'entityManagerOf',
     'idempotencyMigrations',
     'idempotencyRecord',
     'typeOrmStore',

@@ -216,6 +216,12 @@ export interface StoreTransactions {
    * `watch` is told of work that leaves the transaction, and may throw to forbid it.
    */
   begin(request: ClaimRequest, watch: (escape: Escape) => void): Promise<BeginResult>;
+
+  /**
+   * Opens a transaction without a record, for one step of an operation that owns its record already. Its owner
+   * is given up when it falls silent for `leaseMs`.
+   */
+  open(leaseMs: number, watch: (escape: Escape) => void): Promise<StoreTransaction>;
 }
 
 export type BeginResult =
@@ -232,6 +238,12 @@ export interface StoreTransaction {
    * ended the transaction itself. Throws when the transaction has failed.
    */
   complete(request: CompleteRequest): Promise<boolean>;
+
+  /**
+   * No more work joins; then keeps the steps of the claim, as the last statement, if it is in progress, owned
+   * and live. Answers false when it is not. Throws when the transaction has failed, or was ended by the work.
+   */
+  keepSteps(claim: Claim, steps: Uint8Array): Promise<boolean>;
 
   /** When this throws, it is not known whether the transaction was committed. */
   commit(): Promise<void>;

@@ -66,6 +66,12 @@ export function scopeOf(dataSource: DataSource): TransactionScope | undefined {
   return undefined;
 }
 
+/** The innermost scope around the running code, of whatever DataSource. */
+export function innermostScope(): TransactionScope | undefined {
+  const at = running.getStore();
+  return at && surviving(at.scope);
+}
+
 /** Work that outlives its savepoint belongs to what was around it. */
 function surviving(scope: TransactionScope): TransactionScope {
   return scope.end === 'kept' && scope.parent !== undefined ? surviving(scope.parent) : scope;

@@ -1,6 +1,7 @@
 import type { DataSource } from 'typeorm';
 import type {
   BeginResult,
+  Claim,
   ClaimRequest,
   CompleteRequest,
   StoreTransaction,
@@ -10,7 +11,7 @@ import { within } from '../../engine/timing.js';
 import { Savepoint } from '../../transactions/savepoint.js';
 import { Seam } from '../../transactions/seam.js';
 import { TransactionScope, scopeOf, type Watch } from '../../transactions/transaction-scope.js';
-import type { Dialect } from './dialects/dialect.js';
+import { newMark, type Dialect } from './dialects/dialect.js';
 import { SqliteDialect } from './dialects/sqlite.js';
 import { driverError } from './errors.js';
 
@@ -46,15 +47,31 @@ export class TypeOrmTransactions implements StoreTransactions {
       : `The connection pool of the DataSource lets requests wait for ever. Add ${instead} to its options.`;
   }
 
+  open(leaseMs: number, watch: Watch): Promise<StoreTransaction> {
+    return this.run(async (dialect) => {
+      const part = await this.openPart(dialect, leaseMs, watch);
+      const mark = newMark();
+      try {
+        await part.scope.send(`SAVEPOINT ${mark}`);
+      } catch (error) {
+        await part.undo();
+        throw error;
+      }
+      return new TypeOrmTransaction(dialect, part, mark);
+    });
+  }
+
+  private openPart(dialect: Dialect, leaseMs: number, watch: Watch): Promise<Ending> {
+    const gate = dialect instanceof SqliteDialect ? dialect.gate : undefined;
+    const seam = Seam.of(this.dataSource(), gate && ((send) => gate.pass(send)));
+    return seam.current === undefined
+      ? Whole.open(dialect, this.dataSource(), seam, leaseMs, watch)
+      : Part.open(seam.current, watch);
+  }
+
   async begin(request: ClaimRequest, watch: Watch): Promise<BeginResult> {
     return this.run(async (dialect) => {
-      const gate = dialect instanceof SqliteDialect ? dialect.gate : undefined;
-      const seam = Seam.of(this.dataSource(), gate && ((send) => gate.pass(send)));
-      const around = seam.current;
-      const part =
-        around === undefined
-          ? await Whole.open(dialect, this.dataSource(), seam, request, watch)
-          : await Part.open(dialect, around, watch);
+      const part = await this.openPart(dialect, request.leaseMs, watch);
       let isOurs = false;
       try {
         const claim = await dialect.claimWithin(part.scope, request);
@@ -97,7 +114,7 @@ class Whole implements Ending {
     dialect: Dialect,
     dataSource: DataSource,
     seam: Seam,
-    { leaseMs }: ClaimRequest,
+    leaseMs: number,
     watch: Watch,
   ): Promise<Whole> {
     const { runner, send } = seam.connection();
@@ -165,7 +182,7 @@ class Part implements Ending {
     private readonly leave: () => void,
   ) {}
 
-  static async open(_: Dialect, around: TransactionScope, watch: Watch): Promise<Part> {
+  static async open(around: TransactionScope, watch: Watch): Promise<Part> {
     const leave = await around.turns.enter();
     try {
       const scope = around.child(watch);
@@ -214,6 +231,19 @@ class TypeOrmTransaction implements StoreTransaction {
   }
 
   async complete(request: CompleteRequest): Promise<boolean> {
+    const scope = await this.closed();
+    return this.dialect.completeWithin(scope, request, this.mark);
+  }
+
+  async keepSteps(claim: Claim, steps: Uint8Array): Promise<boolean> {
+    const scope = await this.closed();
+    // fails when the transaction is no longer the one that was opened
+    await scope.send(`RELEASE SAVEPOINT ${this.mark}`);
+    return this.dialect.keepStepsWithin(scope, claim, steps);
+  }
+
+  /** The scope, which nothing joins any more. */
+  private async closed(): Promise<TransactionScope> {
     const { scope } = this.ending;
     if (scope.turns.isBusy) {
       scope.watch('unfinished');
@@ -223,7 +253,7 @@ class TypeOrmTransaction implements StoreTransaction {
       throw new Error('the transaction was rolled back before its work had ended');
     }
     scope.end = 'kept';
-    return this.dialect.completeWithin(scope, request, this.mark);
+    return scope;
   }
 
   commit(): Promise<void> {

@@ -86,6 +86,19 @@ export abstract class Dialect {
   /** The last statement of the transaction. False when it is no longer the one that `mark` was set in. */
   abstract completeWithin(on: Connection, request: CompleteRequest, mark: string): Promise<boolean>;
 
+  /** Keeps steps if the claim is still owned. */
+  async keepStepsWithin(on: Connection, { id, owner }: Claim, steps: Uint8Array): Promise<boolean> {
+    const sql = `UPDATE ${this.names.table} SET steps = ? WHERE ${isOwnedSql(this.now)}`;
+    return (await this.affected(on, sql, [bytes(steps), this.token(id), this.token(owner)])) > 0;
+  }
+
+  /** Runs one UPDATE on the connection and answers how many rows it met. */
+  protected abstract affected(
+    on: Connection,
+    sql: string,
+    parameters: readonly unknown[],
+  ): Promise<number>;
+
   async commit({ runner }: Connection): Promise<void> {
     await runner.commitTransaction();
   }

@@ -153,8 +153,16 @@ export class MySqlDialect extends Dialect {
       throw error;
     }
     const { sql, parameters } = this.completion(request, 'state = 2 AND lease_until IS NULL');
-    const { affectedRows } = (await on.send(sql, parameters)) as Affected;
-    return affectedRows > 0;
+    return (await this.affected(on, sql, parameters)) > 0;
+  }
+
+  protected async affected(
+    { send }: Connection,
+    sql: string,
+    parameters: readonly unknown[],
+  ): Promise<number> {
+    const { affectedRows } = (await send(sql, [...parameters])) as Affected;
+    return affectedRows;
   }
 
   override async giveBack(on: Connection): Promise<void> {

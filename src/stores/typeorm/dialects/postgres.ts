@@ -172,15 +172,19 @@ export class PostgresDialect extends Dialect {
     );
   }
 
-  async completeWithin(
-    { send }: Connection,
-    request: CompleteRequest,
-    mark: string,
-  ): Promise<boolean> {
+  async completeWithin(on: Connection, request: CompleteRequest, mark: string): Promise<boolean> {
     const isThisOne = 'state = 2 AND lease_until IS NULL AND pg_current_xact_id()::text = ?';
     const { sql, parameters } = this.completion(request, isThisOne);
-    const [, count] = (await send(numbered(sql), [...parameters, mark])) as [Row[], number];
-    return count > 0;
+    return (await this.affected(on, sql, [...parameters, mark])) > 0;
+  }
+
+  protected async affected(
+    { send }: Connection,
+    sql: string,
+    parameters: readonly unknown[],
+  ): Promise<number> {
+    const [, count] = (await send(numbered(sql), [...parameters])) as [Row[], number];
+    return count;
   }
 
   async discard({ runner }: Pick<Connection, 'runner'>): Promise<void> {

@@ -142,6 +142,14 @@ export class SqliteDialect extends Dialect {
     return this.prepare(db, sql).run(...parameters).changes > 0;
   }
 
+  protected async affected(
+    _: Connection,
+    sql: string,
+    parameters: readonly unknown[],
+  ): Promise<number> {
+    return this.prepare(this.handle(), sql).run(...parameters).changes;
+  }
+
   override async commit({ runner }: Connection): Promise<void> {
     await runner.broadcaster.broadcast('BeforeTransactionCommit');
     this.prepare(this.handle(), 'COMMIT').run();
