@@ -123,7 +123,8 @@ export class IdempotencyService {
       const call = newCall(attempt, operation);
       try {
         own = { value: await calls.run(call, async () => work(attempt)) };
-        return this.kept(encodeValue(own.value), settings.maxResultBytes, where);
+        const kept = this.kept(encodeValue(own.value), settings.maxResultBytes, where);
+        return { ...kept, returned: true };
       } catch (error) {
         own = { error };
         switch (judgeFailure(settings.errors, error, { status: statusOf(error) })) {
@@ -203,7 +204,11 @@ export class IdempotencyService {
     return this.cleanup.deleteExpired();
   }
 
-  private kept(result: Uint8Array | undefined, maxBytes: number, where: string): Outcome {
+  private kept(
+    result: Uint8Array | undefined,
+    maxBytes: number,
+    where: string,
+  ): Extract<Outcome, { type: 'complete' | 'tombstone' }> {
     if (result !== undefined && result.length <= maxBytes) {
       return { type: 'complete', result };
     }

@@ -1,5 +1,11 @@
+import { attemptLost } from './answers.js';
+import type { EngineOptions } from './engine-options.js';
+import { IdempotencyError } from './errors.js';
 import { derivedKey } from './identity.js';
 import type { Operation } from './operation.js';
+import { Progress } from './progress.js';
+import { StepKeeper } from './step-keeper.js';
+import { Steps } from './steps.js';
 import type { Claim } from './store.js';
 
 /** What the handler of an idempotent operation may know of, and do about, its own attempt. */
@@ -17,6 +23,26 @@ export interface IdempotencyContext {
   readonly signal: AbortSignal;
   /** An idempotency key for the next system: the same over all attempts of this key, another for each `name`. */
   derive(name: string): string;
+  /**
+   * Runs `work` unless an earlier attempt of this key has finished the step, whose result is answered then with
+   * its types (Date, BigInt, Map, Buffer, `undefined`). Once it has answered, the result is durable. Ask for the
+   * same names in the same order in every attempt; all results together must fit into `maxResultBytes`.
+   *
+   * @throws what `work` throws, and then nothing is kept; IdempotencyError `…_STEPS_CHANGED` for a step that does
+   *   not fit to those of an earlier attempt, or a name used twice; `…_RESULT_UNAVAILABLE` for a finished step
+   *   whose result could not be kept; `…_IN_PROGRESS` when this attempt has lost its lease;
+   *   `…_STORE_UNAVAILABLE` when its result could not be recorded; `…_MISCONFIGURED` for a step inside of a step,
+   *   or after the attempt.
+   */
+  step<T>(name: string, work: () => T | Promise<T>): Promise<T>;
+  /**
+   * The point of no return, to be awaited before an effect that must not happen twice. If the attempt fails or
+   * dies afterwards, its outcome is uncertain, and nothing runs again by itself.
+   *
+   * @throws IdempotencyError `…_IN_PROGRESS` when this attempt has lost its lease, `…_STORE_UNAVAILABLE` when the
+   *   point could not be recorded. The effect must not begin then.
+   */
+  effectStarted(): Promise<void>;
 }
 
 /** One run of an operation: the owner of a claim until it settles or loses it. */
@@ -29,6 +55,9 @@ export class Attempt implements IdempotencyContext, Claim {
   readonly leaseMs: number;
   /** When its lease is no longer renewed; `performance.now()`. */
   deadline: number;
+  /** A failure from now on leaves an uncertain outcome. */
+  effectBegun = false;
+  readonly progress: Progress;
   private readonly maxDurationMs: number;
   private finished = false;
   private lost: Error | undefined;
@@ -43,6 +72,10 @@ export class Attempt implements IdempotencyContext, Claim {
     public confirmedAt: number,
     /** How long its outcome is kept, from completion. */
     readonly ttlMs = operation.policy.ttlMs,
+    /** What earlier attempts have finished. */
+    steps = new Steps(operation.fingerprint, operation.policy.maxResultBytes),
+    /** Where its steps are kept; nowhere for an attempt without protection. */
+    recordIn?: EngineOptions,
   ) {
     const { id, identity, policy } = operation;
     this.id = id;
@@ -53,6 +86,8 @@ export class Attempt implements IdempotencyContext, Claim {
     this.leaseMs = policy.leaseMs;
     this.maxDurationMs = policy.maxDurationMs;
     this.deadline = performance.now() + policy.maxDurationMs;
+    const keeper = recordIn && new StepKeeper(recordIn, operation, this);
+    this.progress = new Progress(this, policy, steps, keeper);
   }
 
   get signal(): AbortSignal {
@@ -67,6 +102,34 @@ export class Attempt implements IdempotencyContext, Claim {
 
   derive(name: string): string {
     return derivedKey(this.id, name);
+  }
+
+  step<T>(name: string, work: () => T | Promise<T>): Promise<T> {
+    return this.progress.step(name, work);
+  }
+
+  effectStarted(): Promise<void> {
+    return this.progress.effectStarted();
+  }
+
+  get isOver(): boolean {
+    return this.finished;
+  }
+
+  /** @throws IdempotencyError when nothing may be begun on behalf of this attempt any more. */
+  checkRunning(): void {
+    if (this.finished) {
+      throw new IdempotencyError(
+        'IDEMPOTENCY_MISCONFIGURED',
+        'A step or an effect was begun when its attempt was over. Await it before the handler returns.',
+      );
+    }
+    if (performance.now() - this.confirmedAt > this.leaseMs) {
+      this.lose('The lease could not be renewed in time.');
+    }
+    if (this.lost !== undefined) {
+      throw attemptLost();
+    }
   }
 
   /** The work is done: nothing is left to abort, and recording its outcome may take as long again. */

@@ -9,6 +9,7 @@ import { LeaseKeeper } from './lease-keeper.js';
 import { claimRequest, type Operation, type Outcome, type RunResult } from './operation.js';
 import { Recorder } from './recorder.js';
 import { answerOf, storeUnavailable } from './answers.js';
+import { Steps } from './steps.js';
 import type { Claim, ClaimRequest, ClaimResult, IdempotencyStore } from './store.js';
 import { jittered, pause, within } from './timing.js';
 import { WaitingRoom } from './waiting-room.js';
@@ -68,7 +69,7 @@ export class IdempotencyEngine {
         return claimed;
       }
       this.options.emit('onUnprotected', { handler: operation.handler, record: operation.id });
-      await work(new Attempt(operation, newOwner(), { attempt: 1, fence: 0n }, 0));
+      await work(new Attempt(operation, newOwner(), { attempt: 1, fence: 0n }, Infinity));
       return { type: 'unprotected' };
     }
     return this.perform(operation, claimed, work).finally(() =>
@@ -94,9 +95,13 @@ export class IdempotencyEngine {
     this.leases.keep(attempt);
     try {
       await failpoint('claim:after');
-      const outcome = await work(attempt);
+      const ended = await work(attempt);
       attempt.finish();
+      const { outcome, problem } = attempt.progress.conclude(ended);
       const result = await this.recorder.settle(operation, attempt, outcome);
+      if (problem !== undefined && result.type === 'executed') {
+        throw problem;
+      }
       if (result.type === 'replayed') {
         this.options.emit('onReplayed', { handler: operation.handler, record: operation.id });
       }
@@ -178,6 +183,7 @@ export class IdempotencyEngine {
           'new key if the request is still wanted.',
       );
     }
+    const steps = await this.stepsOf(operation, request, result);
     if (result.takenOver) {
       this.options.emit('onTakenOver', {
         handler: operation.handler,
@@ -185,7 +191,22 @@ export class IdempotencyEngine {
         attempt: result.attempt,
       });
     }
-    return new Attempt(operation, request.owner, result, askedAt, windowOf(operation, result.now));
+    const ttlMs = windowOf(operation, result.now);
+    return new Attempt(operation, request.owner, result, askedAt, ttlMs, steps, this.options);
+  }
+
+  /** What earlier attempts have finished. Another request, or a server that cannot read it, must not go on there. */
+  private async stepsOf(
+    operation: Operation,
+    claim: Claim,
+    { steps }: Extract<ClaimResult, { type: 'claimed' }>,
+  ): Promise<Steps> {
+    try {
+      return Steps.decode(steps, operation.fingerprint, operation.policy.maxResultBytes);
+    } catch (error) {
+      await this.giveBack(claim);
+      throw error;
+    }
   }
 
   /** Asks again with the same owner token when a reply got lost: the store recognises its own claim. */

@@ -11,6 +11,8 @@ export interface OperationPolicy {
   readonly waitTimeoutMs: number;
   readonly expiredKeys: 'refuse' | 'rerun';
   readonly onStoreFailure: 'closed' | 'open';
+  /** For all steps of a key together, as for its result. */
+  readonly maxResultBytes: number;
 }
 
 /** What an entry point asks the engine to do at most once. */
@@ -26,12 +28,17 @@ export interface Operation {
 
 /** How an attempt ended, in the words of the protocol. */
 export type Outcome =
-  | { readonly type: 'complete'; readonly result: Uint8Array }
+  | ({ readonly type: 'complete'; readonly result: Uint8Array } & Ending)
   /** Done and never to be repeated, but the result cannot be kept. */
-  | { readonly type: 'tombstone' }
+  | ({ readonly type: 'tombstone' } & Ending)
   /** Nothing that counts has happened: a retry may run. */
   | { readonly type: 'release' }
   | { readonly type: 'uncertain' };
+
+interface Ending {
+  /** The work came to its own end, and so must have asked for every step that an earlier attempt finished. */
+  readonly returned?: true;
+}
 
 export type RunResult =
   /** The caller's own outcome stands. */
@@ -40,6 +47,11 @@ export type RunResult =
   | { readonly type: 'replayed'; readonly outcome: Envelope }
   /** The store was down and the policy let the work run without protection. */
   | { readonly type: 'unprotected' };
+
+/** Whether an attempt that dies is never followed by another one without being asked about. */
+export function blocksUnknownOutcomes(_policy: OperationPolicy): boolean {
+  return false;
+}
 
 export function claimRequest(
   { id, identity, fingerprint, policy }: Operation,

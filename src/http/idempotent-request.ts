@@ -174,7 +174,7 @@ export class IdempotentRequest {
     await failpoint('handler:after');
     const response = event === 'ended' && !this.isAbandoned ? held.captured : undefined;
     if (!handled.failed) {
-      return completion(response, settings);
+      return { ...completion(response, settings), returned: true };
     }
     // guards have spoken before us; pipes reject before the handler begins, and nothing has happened
     return call.handlerStarted ? failure(handled.error, response, settings) : { type: 'release' };

@@ -45,6 +45,10 @@ const PROBLEMS: Readonly<Record<IdempotencyCode, { title: string; retryable: boo
     title: 'Idempotency record unreadable',
     retryable: false,
   },
+  IDEMPOTENCY_STEPS_CHANGED: {
+    title: 'Steps of this operation changed',
+    retryable: false,
+  },
   IDEMPOTENCY_MISCONFIGURED: {
     title: 'Idempotency not configured',
     retryable: false,

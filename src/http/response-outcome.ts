@@ -4,7 +4,10 @@ import { recordResponse, type WireResponse } from './recorded-response.js';
 import type { RouteSettings } from './route-settings.js';
 
 /** The outcome of a handler that succeeded. Without a whole response there is nothing to replay. */
-export function completion(response: WireResponse | undefined, settings: RouteSettings): Outcome {
+export function completion(
+  response: WireResponse | undefined,
+  settings: RouteSettings,
+): Extract<Outcome, { type: 'complete' | 'tombstone' }> {
   const result = response === undefined ? undefined : recordResponse(response, settings);
   return result === undefined ? { type: 'tombstone' } : { type: 'complete', result };
 }
