@@ -126,8 +126,8 @@ export class IdempotencyService {
       const call = newCall(attempt, operation);
       try {
         own = { value: await calls.run(call, async () => work(attempt)) };
-        const outcome = this.kept(encodeValue(own.value), settings.maxResultBytes, where);
-        return { ...outcome, repeatable: true };
+        const kept = this.kept(encodeValue(own.value), settings.maxResultBytes, where);
+        return { ...kept, returned: true, repeatable: true };
       } catch (error) {
         if (attempt.runsAgain(error)) {
           return { type: 'again' };
@@ -135,10 +135,7 @@ export class IdempotencyService {
         own = { error };
         switch (judgeFailure(settings.errors, error, { status: statusOf(error) })) {
           case 'store':
-            return {
-              ...this.kept(encodeError(error), settings.maxResultBytes, where),
-              failed: true,
-            };
+            return this.kept(encodeError(error), settings.maxResultBytes, where);
           case 'uncertain':
             return { type: 'uncertain' };
           default:

@@ -8,6 +8,8 @@ import { LeaseKeeper } from './lease-keeper.js';
 import { claimRequest, type Operation, type Outcome, type RunResult } from './operation.js';
 import { Recorder } from './recorder.js';
 import { answerOf, storeUnavailable } from './answers.js';
+import { StepKeeper } from './step-keeper.js';
+import { Steps } from './steps.js';
 import type { Claim, ClaimRequest, ClaimResult, IdempotencyStore } from './store.js';
 import { keyExpired, windowOf } from './retention.js';
 import { jittered, pause, within } from './timing.js';
@@ -114,7 +116,7 @@ export class IdempotencyEngine {
         return claimed;
       }
       this.options.emit('onUnprotected', { handler: operation.handler, record: operation.id });
-      await work(new Attempt(operation, newOwner(), { attempt: 1, fence: 0n }, 0));
+      await work(new Attempt(operation, newOwner(), { attempt: 1, fence: 0n }, Infinity));
       return { type: 'unprotected' };
     }
     return this.perform(operation, claimed, work).finally(() =>
@@ -166,9 +168,13 @@ export class IdempotencyEngine {
     });
     try {
       await failpoint('claim:after');
-      const outcome = await work(attempt);
+      const ended = await work(attempt);
       attempt.finish();
+      const { outcome, problem } = attempt.progress.conclude(ended);
       const result = await this.recorder.settle(operation, attempt, outcome);
+      if (problem !== undefined && result.type === 'executed') {
+        throw problem;
+      }
       if (result.type === 'replayed') {
         this.options.emit('onReplayed', { handler: operation.handler, record: operation.id });
       }
@@ -249,6 +255,7 @@ export class IdempotencyEngine {
       await this.giveBack(request);
       throw expired;
     }
+    const steps = await this.stepsOf(operation, request, result);
     if (result.takenOver) {
       this.options.emit('onTakenOver', {
         handler: operation.handler,
@@ -256,7 +263,23 @@ export class IdempotencyEngine {
         attempt: result.attempt,
       });
     }
-    return new Attempt(operation, request.owner, result, askedAt, windowOf(operation, result.now));
+    const ttlMs = windowOf(operation, result.now);
+    const keeperOf = (attempt: Attempt) => new StepKeeper(this.options, operation, attempt);
+    return new Attempt(operation, request.owner, result, askedAt, ttlMs, steps, keeperOf);
+  }
+
+  /** What earlier attempts have finished. Another request, or a server that cannot read it, must not go on there. */
+  private async stepsOf(
+    operation: Operation,
+    claim: Claim,
+    { steps }: Extract<ClaimResult, { type: 'claimed' }>,
+  ): Promise<Steps> {
+    try {
+      return Steps.decode(steps, operation.fingerprint, operation.policy.maxResultBytes);
+    } catch (error) {
+      await this.giveBack(claim);
+      throw error;
+    }
   }
 
   /** Asks again with the same owner token when a reply got lost: the store recognises its own claim. */

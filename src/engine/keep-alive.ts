@@ -31,8 +31,10 @@ export class KeepAlive {
       return;
     }
     this.speaking = true;
+    const askedAt = performance.now();
     try {
       await this.transaction.keepAlive();
+      this.attempt.confirmedAt = Math.max(this.attempt.confirmedAt, askedAt);
     } catch {
       this.stop();
       this.attempt.lose('The connection of the transaction was lost.');

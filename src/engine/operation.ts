@@ -14,6 +14,8 @@ export interface OperationPolicy {
   readonly waitTimeoutMs: number;
   readonly expiredKeys: 'refuse' | 'rerun';
   readonly onStoreFailure: 'closed' | 'open';
+  /** For all steps of a key together, as for its result. */
+  readonly maxResultBytes: number;
 }
 
 /** What an entry point asks the engine to do at most once. */
@@ -42,12 +44,15 @@ export type KeptOutcome = (
   | { readonly type: 'complete'; readonly result: Uint8Array }
   /** Done and never to be repeated, but the result cannot be kept. */
   | { readonly type: 'tombstone' }
-) & {
-  /** A failure that is to be kept: what a transaction did is undone all the same. */
-  readonly failed?: boolean;
+) &
+  Ending;
+
+interface Ending {
+  /** The work came to its own end, and so must have asked for every step that an earlier attempt finished. */
+  readonly returned?: true;
   /** Nobody has been told yet: when it cannot be committed because of others, the work may run again. */
-  readonly repeatable?: boolean;
-};
+  readonly repeatable?: true;
+}
 
 export type RunResult =
   /** The caller's own outcome stands. */
@@ -56,6 +61,11 @@ export type RunResult =
   | { readonly type: 'replayed'; readonly outcome: Envelope }
   /** The store was down and the policy let the work run without protection. */
   | { readonly type: 'unprotected' };
+
+/** Whether an attempt that dies is never followed by another one without being asked about. */
+export function blocksUnknownOutcomes(_policy: OperationPolicy): boolean {
+  return false;
+}
 
 export function claimRequest(
   { id, identity, fingerprint, policy }: Operation,

@@ -230,6 +230,9 @@ export type BeginResult =
   | { readonly type: 'busy' };
 
 export interface StoreTransaction {
+  /** How many statements the work has sent so far. */
+  readonly statements: number;
+
   /** Runs `work` so that what it does in the store's database is part of the transaction. */
   run<T>(work: () => Promise<T>): Promise<T>;
 
@@ -241,9 +244,9 @@ export interface StoreTransaction {
 
   /**
    * No more work joins; then keeps the steps of the claim, as the last statement, if it is in progress, owned
-   * and live. Answers false when it is not. Throws when the transaction has failed, or was ended by the work.
+   * and live. Throws when the transaction has failed.
    */
-  keepSteps(claim: Claim, steps: Uint8Array): Promise<boolean>;
+  keepSteps(claim: Claim, steps: Uint8Array): Promise<'kept' | 'lost' | 'ended'>;
 
   /** When this throws, it is not known whether the transaction was committed. */
   commit(): Promise<void>;

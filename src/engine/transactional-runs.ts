@@ -16,7 +16,10 @@ import type { Recorder } from './recorder.js';
 import { keyExpired, windowOf } from './retention.js';
 import type { BeginResult, StoreTransaction } from './store.js';
 import type { RunningOperations } from './running-operations.js';
+import { broken } from './transaction-errors.js';
 import { KeepAlive } from './keep-alive.js';
+import { Steps } from './steps.js';
+import { TransactionalKeeper } from './transactional-keeper.js';
 import { jittered, pause, within } from './timing.js';
 import { TransactionQueue, inProgress } from './transaction-queue.js';
 
@@ -30,6 +33,9 @@ interface Begun {
   readonly attempt: Attempt;
   readonly transaction: StoreTransaction;
   readonly escapes: EscapeReport;
+  readonly steps: Steps;
+  /** Of how many steps the record knows. */
+  readonly durable: number;
 }
 
 /** Operations whose effects and record are committed together, or not at all. */
@@ -54,8 +60,10 @@ export class TransactionalRuns {
     );
   }
 
+  /** @param carried the steps of a run before that met a conflict */
   private async begin(
     operation: Operation,
+    carried?: Uint8Array,
   ): Promise<Begun | Exclude<BeginResult, { type: 'claimed' }>> {
     const { transactions } = this.options.store;
     if (transactions === undefined) {
@@ -84,14 +92,29 @@ export class TransactionalRuns {
     if (result.type !== 'claimed') {
       return result;
     }
-    const expired = keyExpired(operation, result.now);
-    if (expired !== undefined) {
-      await result.transaction.rollback();
-      throw expired;
+    const { transaction, now } = result;
+    try {
+      const expired = keyExpired(operation, now);
+      if (expired !== undefined) {
+        throw expired;
+      }
+      const { fingerprint, policy } = operation;
+      const steps = Steps.decode(carried ?? result.steps, fingerprint, policy.maxResultBytes);
+      const { durable } = steps;
+      const attempt = new Attempt(
+        operation,
+        request.owner,
+        result,
+        askedAt,
+        windowOf(operation, now),
+        steps,
+        (own) => new TransactionalKeeper(transactions, transaction, own, escapes.watch),
+      );
+      return { attempt, transaction, escapes, steps, durable };
+    } catch (error) {
+      await transaction.rollback();
+      throw error;
     }
-    const kept = windowOf(operation, result.now);
-    const attempt = new Attempt(operation, request.owner, result, askedAt, kept);
-    return { attempt, transaction: result.transaction, escapes };
   }
 
   private async perform(operation: Operation, begun: Begun, work: Work): Promise<RunResult> {
@@ -106,11 +129,12 @@ export class TransactionalRuns {
         return result;
       }
       await pause(jittered(CONFLICT_PAUSE_MS * runs));
-      const next = await this.begin(operation);
+      const { steps, durable } = begun;
+      const next = await this.begin(operation, steps.durable > 0 ? steps.encode() : undefined);
       if (!('transaction' in next)) {
         return this.answer(operation, next);
       }
-      begun = next;
+      begun = { ...next, durable };
     }
   }
 
@@ -124,7 +148,7 @@ export class TransactionalRuns {
   /** One transaction from its claim to its end. */
   private async once(
     operation: Operation,
-    { attempt, transaction, escapes }: Begun,
+    { attempt, transaction, escapes, steps, durable }: Begun,
     work: Work,
   ): Promise<RunResult | 'again'> {
     const leave = this.running.enter(() => {
@@ -134,10 +158,11 @@ export class TransactionalRuns {
     const alive = this.isInside() ? undefined : new KeepAlive(attempt, transaction);
     try {
       await failpoint('begin:after');
-      const outcome = await transaction.run(() => work(attempt));
+      const ended = await transaction.run(() => work(attempt));
       attempt.finish();
+      const { outcome, problem } = attempt.progress.conclude(ended);
       if (outcome.type === 'complete' || outcome.type === 'tombstone') {
-        if (outcome.failed !== true) {
+        if (outcome.returned === true) {
           return await this.complete(operation, attempt, transaction, outcome, escapes);
         }
         await transaction.rollback();
@@ -147,7 +172,13 @@ export class TransactionalRuns {
       if (outcome.type === 'again') {
         return 'again';
       }
+      if (steps.durable > durable && !this.isInside()) {
+        await this.keepSteps(operation, attempt, steps);
+      }
       this.options.emit('onReleased', eventOf(operation, attempt));
+      if (problem !== undefined) {
+        throw problem;
+      }
       return { type: 'executed' };
     } finally {
       alive?.stop();
@@ -255,6 +286,21 @@ export class TransactionalRuns {
     );
   }
 
+  /** What was done outside of the database has happened, although its attempt has not. */
+  private async keepSteps(operation: Operation, attempt: Attempt, steps: Steps): Promise<void> {
+    const { store, mask, storeTimeoutMs, emit } = this.options;
+    const request = claimRequest(operation, attempt.owner, mask);
+    const keep = async (): Promise<void> => {
+      if ((await store.claim(request)).type === 'claimed') {
+        await store.keepSteps(request, steps.encode());
+        await store.release(request);
+      }
+    };
+    await within(storeTimeoutMs, keep()).catch(() =>
+      emit('onRecordingFailed', { ...eventOf(operation, attempt), final: true }),
+    );
+  }
+
   private isInside(): boolean {
     return this.options.store.transactions?.isInside() === true;
   }
@@ -285,38 +331,4 @@ function rollback(result: BeginResult): void {
 
 function eventOf({ handler, id }: Operation, { attempt }: Attempt) {
   return { handler, record: id, attempt };
-}
-
-function broken(cause: unknown, transaction: StoreTransaction): IdempotencyError {
-  if (cause instanceof IdempotencyError) {
-    return cause;
-  }
-  if (transaction.isConflict(cause)) {
-    return conflict(cause);
-  }
-  if (!transaction.isRefusal(cause)) {
-    return notCommitted(cause);
-  }
-  return new IdempotencyError(
-    'IDEMPOTENCY_TRANSACTION_BROKEN',
-    'The handler succeeded, but its transaction could not be completed, and was rolled back. Let errors of ' +
-      'the database reach the end of the handler: after one of them nothing can be committed.',
-    { cause },
-  );
-}
-
-function conflict(cause: unknown): IdempotencyError {
-  return new IdempotencyError(
-    'IDEMPOTENCY_TRANSACTION_CONFLICT',
-    'The request met another one that changed the same data, and was rolled back. Try again with the same key.',
-    { cause, retryAfterSeconds: 1 },
-  );
-}
-
-function notCommitted(cause: unknown): IdempotencyError {
-  return new IdempotencyError(
-    'IDEMPOTENCY_STORE_UNAVAILABLE',
-    'The request could not be committed, and nothing of it was kept. Try again with the same key.',
-    { cause, retryAfterSeconds: 1 },
-  );
 }

@@ -19,6 +19,12 @@ import { unmarked } from './unmarked-response.js';
 const REPLAYED = { 'Idempotent-Replayed': 'true' };
 const UNPROTECTED = { 'Idempotency-Unprotected': 'true' };
 
+const FAILED: WireResponse = {
+  status: 500,
+  headers: { 'content-type': 'application/json; charset=utf-8' },
+  body: Buffer.from(JSON.stringify({ statusCode: 500, message: 'Internal server error' })),
+};
+
 export interface RequestParts {
   readonly context: ExecutionContext;
   readonly exchange: HttpExchange;
@@ -131,6 +137,10 @@ export class IdempotentRequest {
   private async turnAway(error: unknown, byEngine: boolean): Promise<void> {
     const { held, settings, exchange } = this.parts;
     if (!(error instanceof IdempotencyError)) {
+      if (this.handled !== undefined) {
+        // its answer would be one that nobody can repeat
+        return held.replace(FAILED, {});
+      }
       held.release();
       return this.fail(error);
     }
@@ -186,7 +196,7 @@ export class IdempotentRequest {
     }
     const response = event === 'ended' && !this.isAbandoned ? held.captured : undefined;
     if (!handled.failed) {
-      return completion(response, settings);
+      return { ...completion(response, settings), returned: true };
     }
     // guards have spoken before us; pipes reject before the handler begins, and nothing has happened
     return call.handlerStarted ? failure(handled.error, response, settings) : { type: 'release' };

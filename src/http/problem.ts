@@ -48,6 +48,10 @@ const PROBLEMS: Readonly<Record<IdempotencyCode, { title: string; retryable: boo
   },
   IDEMPOTENCY_TRANSACTION_BROKEN: { title: 'Transaction broken', retryable: false },
   IDEMPOTENCY_TRANSACTION_CONFLICT: { title: 'Transaction conflict', retryable: true },
+  IDEMPOTENCY_STEPS_CHANGED: {
+    title: 'Steps of this operation changed',
+    retryable: false,
+  },
   IDEMPOTENCY_MISCONFIGURED: {
     title: 'Idempotency not configured',
     retryable: false,

@@ -20,7 +20,7 @@ export function failure(
 ): Outcome {
   switch (judgeFailure(settings.errors, error, { status: response?.status ?? statusOf(error) })) {
     case 'store':
-      return { ...completion(response, settings), failed: true };
+      return completion(response, settings);
     case 'uncertain':
       return { type: 'uncertain' };
     default:

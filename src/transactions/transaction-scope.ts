@@ -12,6 +12,8 @@ export type Watch = (escape: Escape) => void;
  */
 export class TransactionScope {
   readonly turns = new Turns();
+  /** How many statements went over the connection, in the whole transaction. */
+  sent = 0;
   /** How it ended: its work stands, or is undone. */
   end: 'kept' | 'undone' | undefined;
 
@@ -24,6 +26,10 @@ export class TransactionScope {
     readonly watch: Watch,
     readonly parent?: TransactionScope,
   ) {}
+
+  get statements(): number {
+    return this.parent?.statements ?? this.sent;
+  }
 
   get isOpen(): boolean {
     return this.outcome === undefined;

@@ -90,7 +90,7 @@ describe('what cannot work is refused while the class is defined', () => {
     [
       'a header',
       { key: String, header: 'X-Key' },
-      /there is no option 'header'.*Write one of: ttl/,
+      /there is no option 'header'.*Write one of: mode/,
     ],
     ['a fingerprint', { key: String, fingerprint: ['body'] }, /there is no option 'fingerprint'/],
     ['an operation', { key: String, operation: 'x' }, /there is no option 'operation'/],

@@ -119,6 +119,7 @@ class Whole implements Ending {
   ): Promise<Whole> {
     const { runner, send } = seam.connection();
     const watched = async (...args: Parameters<typeof send>): Promise<unknown> => {
+      scope.sent += 1;
       try {
         return (await send(...args)) as unknown;
       } catch (error) {
@@ -226,6 +227,10 @@ class TypeOrmTransaction implements StoreTransaction {
     private readonly mark: string,
   ) {}
 
+  get statements(): number {
+    return this.ending.scope.statements;
+  }
+
   run<T>(work: () => Promise<T>): Promise<T> {
     return this.ending.scope.run(work);
   }
@@ -235,11 +240,15 @@ class TypeOrmTransaction implements StoreTransaction {
     return this.dialect.completeWithin(scope, request, this.mark);
   }
 
-  async keepSteps(claim: Claim, steps: Uint8Array): Promise<boolean> {
+  async keepSteps(claim: Claim, steps: Uint8Array): Promise<'kept' | 'lost' | 'ended'> {
     const scope = await this.closed();
-    // fails when the transaction is no longer the one that was opened
-    await scope.send(`RELEASE SAVEPOINT ${this.mark}`);
-    return this.dialect.keepStepsWithin(scope, claim, steps);
+    try {
+      await scope.send(`RELEASE SAVEPOINT ${this.mark}`);
+    } catch (error) {
+      if (this.dialect.isSavepointMissing(driverError(error))) return 'ended';
+      throw error;
+    }
+    return (await this.dialect.keepStepsWithin(scope, claim, steps)) ? 'kept' : 'lost';
   }
 
   /** The scope, which nothing joins any more. */

@@ -26,6 +26,7 @@ export const POLICY: OperationPolicy = {
   waitTimeoutMs: 5_000,
   expiredKeys: 'refuse',
   onStoreFailure: 'closed',
+  maxResultBytes: 1_000,
 };
 
 export interface OperationOptions extends Partial<OperationPolicy> {

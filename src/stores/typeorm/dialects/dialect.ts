@@ -59,6 +59,9 @@ export abstract class Dialect {
     return this.isTransient(error);
   }
 
+  /** Is the savepoint gone, and with it the transaction that it was set in? */
+  abstract isSavepointMissing(error: DriverError): boolean;
+
   /** Did the database itself say so, and is it still there? */
   abstract isRefusal(error: DriverError): boolean;
 

@@ -149,7 +149,7 @@ export class MySqlDialect extends Dialect {
     try {
       await on.send(`RELEASE SAVEPOINT ${mark}`);
     } catch (error) {
-      if (driverError(error).errno === NO_SUCH_SAVEPOINT) return false;
+      if (this.isSavepointMissing(driverError(error))) return false;
       throw error;
     }
     const { sql, parameters } = this.completion(request, 'state = 2 AND lease_until IS NULL');
@@ -317,6 +317,10 @@ export class MySqlDialect extends Dialect {
   /** After a wait that timed out, the next one might as well. */
   override isConflict({ errno }: DriverError): boolean {
     return errno === DEADLOCK || errno === RECORD_CHANGED;
+  }
+
+  isSavepointMissing({ errno }: DriverError): boolean {
+    return errno === NO_SUCH_SAVEPOINT;
   }
 
   isRefusal({ errno }: DriverError): boolean {

@@ -237,6 +237,10 @@ export class PostgresDialect extends Dialect {
     return code === SERIALIZATION_FAILURE || code === DEADLOCK;
   }
 
+  isSavepointMissing({ code }: DriverError): boolean {
+    return code === NO_SUCH_SAVEPOINT || code === NO_TRANSACTION;
+  }
+
   isRefusal({ code }: DriverError): boolean {
     return code !== undefined && SQLSTATE.test(code) && !CONNECTION_LOST.test(code);
   }
@@ -265,6 +269,8 @@ interface Discardable {
 const SQLSTATE = /^[0-9A-Z]{5}$/;
 /** Connection exceptions, and shutdowns by the administrator or a time-out. */
 const CONNECTION_LOST = /^(08|57P|25P03)/;
+const NO_SUCH_SAVEPOINT = '3B001';
+const NO_TRANSACTION = '25P01';
 const SERIALIZATION_FAILURE = '40001';
 const DEADLOCK = '40P01';
 const UNDEFINED_TABLE = '42P01';

@@ -135,7 +135,7 @@ export class SqliteDialect extends Dialect {
     try {
       db.prepare(`RELEASE SAVEPOINT ${mark}`).run();
     } catch (error) {
-      if (/no such savepoint/.test(driverError(error).message)) return false;
+      if (this.isSavepointMissing(driverError(error))) return false;
       throw error;
     }
     const { sql, parameters } = this.completion(request, 'state = 2 AND lease_until IS NULL');
@@ -202,6 +202,10 @@ export class SqliteDialect extends Dialect {
 
   isTransient({ code }: DriverError): boolean {
     return code !== undefined && /^SQLITE_(BUSY|LOCKED)/.test(code);
+  }
+
+  isSavepointMissing({ message }: DriverError): boolean {
+    return message.includes('no such savepoint');
   }
 
   isRefusal({ code }: DriverError): boolean {
