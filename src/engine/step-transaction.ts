@@ -75,6 +75,8 @@ export class StepTransaction {
       throw broken(error, transaction);
     });
     if (kept === 'ended') {
+      // gives its connection back, which may be the only one
+      await transaction.rollback();
       return this.keepEnded(steps, escapes);
     }
     escapes.check();

@@ -202,6 +202,8 @@ export class TransactionalRuns {
       const isWhole = await transaction.complete({ id, owner, result, ttlMs });
       escapes.check();
       if (!isWhole) {
+        // gives its connection back, which may be the only one
+        await transaction.rollback();
         return await this.completeEnded(operation, attempt, result, escapes);
       }
     } catch (error) {
