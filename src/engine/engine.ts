@@ -4,14 +4,15 @@ import { IdempotencyError } from './errors.js';
 import type { EngineOptions } from './engine-options.js';
 import { failpoint } from './failpoints.js';
 import { newOwner } from './identity.js';
-import { keyTime } from './key-time.js';
+import { keyTime, windowOf } from './key-time.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { claimRequest, type Operation, type Outcome, type RunResult } from './operation.js';
 import { Recorder } from './recorder.js';
-import { answerOf, storeUnavailable } from './answers.js';
+import { answerOf, checkSameRequest, outcomeUncertain, storeUnavailable } from './answers.js';
 import { Steps } from './steps.js';
 import type { Claim, ClaimRequest, ClaimResult, IdempotencyStore } from './store.js';
 import { jittered, pause, within } from './timing.js';
+import { settleUnknown } from './unknown-outcome.js';
 import { WaitingRoom } from './waiting-room.js';
 
 const CLAIM_TRIES = 3;
@@ -141,16 +142,26 @@ export class IdempotencyEngine {
     const { policy, id } = operation;
     const request = claimRequest(operation, newOwner(), this.options.mask);
     const deadline = performance.now() + policy.waitTimeoutMs;
-    let inProgress: unknown;
+    let met: IdempotencyError | undefined;
+    let isJudged = false;
     for (;;) {
       const { result, askedAt } = await this.askStore(request).catch((error: unknown) => {
-        // who has met the owner never runs beside it, whatever becomes of the store
-        throw inProgress ?? error;
+        // who has met another attempt never runs beside it, whatever becomes of the store
+        throw met ?? error;
       });
       if (result.type === 'claimed') {
         return this.claimed(operation, request, result, askedAt);
       }
       const { record } = result;
+      if (record.state === 'uncertain' && !isJudged) {
+        isJudged = true;
+        met = outcomeUncertain();
+        checkSameRequest(record.fingerprint, operation.fingerprint);
+        const ttlMs = windowOf(operation.identity.key, policy.ttlMs, result.now);
+        if (await settleUnknown(this.options, operation, record, ttlMs)) {
+          continue;
+        }
+      }
       try {
         return answerOf(record, operation.fingerprint, result.now);
       } catch (error) {
@@ -159,7 +170,7 @@ export class IdempotencyEngine {
         if (!waits || (error as IdempotencyError).code !== 'IDEMPOTENCY_IN_PROGRESS') {
           throw error;
         }
-        inProgress = error;
+        met = error as IdempotencyError;
         await this.waitingRoom.wait(id, left);
       }
     }
@@ -191,7 +202,7 @@ export class IdempotencyEngine {
         attempt: result.attempt,
       });
     }
-    const ttlMs = windowOf(operation, result.now);
+    const ttlMs = windowOf(identity.key, policy.ttlMs, result.now);
     return new Attempt(operation, request.owner, result, askedAt, ttlMs, steps, this.options);
   }
 
@@ -251,15 +262,6 @@ export class IdempotencyEngine {
       // the lease ends by itself
     }
   }
-}
-
-/**
- * How long the outcome is kept. A client whose clock is ahead makes keys that look younger than they are:
- * their outcomes are kept for as long as the key itself would pass for a fresh one.
- */
-function windowOf({ identity, policy }: Operation, now: number): number {
-  const ahead = Math.max(0, (keyTime(identity.key) ?? now) - now);
-  return ahead > policy.ttlMs ? policy.ttlMs : policy.ttlMs + ahead;
 }
 
 /** A store that is set up wrongly says so, and will again. */

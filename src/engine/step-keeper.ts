@@ -60,7 +60,8 @@ export class StepKeeper {
   /** Tries again within the time that the store has to answer. */
   private async persistently(write: () => Promise<SettleResult>): Promise<SettleResult> {
     const deadline = performance.now() + this.options.storeTimeoutMs;
-    for (let rest = FIRST_REST_MS; ; rest *= 2) {
+    let rest = FIRST_REST_MS;
+    for (;;) {
       try {
         return await within(deadline - performance.now(), this.inTurn(write));
       } catch (error) {
@@ -72,6 +73,7 @@ export class StepKeeper {
         }
       }
       await pause(jittered(rest));
+      rest *= 2;
     }
   }
 
@@ -92,7 +94,8 @@ export class StepKeeper {
       return; // the next write is told by whom
     }
     if (attempt.isOver || answer.attempt > this.count + 1) {
-      await options.store.release(attempt);
+      // whatever comes of it: tried again, the write would find the claim its own
+      await options.store.release(attempt).catch(() => undefined);
       throw this.lost();
     }
     this.count = answer.attempt;

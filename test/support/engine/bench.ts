@@ -2,6 +2,7 @@ import { jest } from '@jest/globals';
 import type { Attempt } from '../../../src/engine/attempt.js';
 import { IdempotencyEngine } from '../../../src/engine/engine.js';
 import { encodeEnvelope } from '../../../src/engine/envelope.js';
+import { IdempotencyError } from '../../../src/engine/errors.js';
 import { emitterFor, type IdempotencyHooks } from '../../../src/engine/events.js';
 import { fingerprint } from '../../../src/engine/fingerprint.js';
 import { newOwner, recordId } from '../../../src/engine/identity.js';
@@ -73,6 +74,12 @@ export class Bench {
       fingerprint: fingerprint(identity, { payload }),
       handler: 'Orders.place',
       policy: { ...POLICY, ...policy },
+      encodeVerdict: (verdict) => {
+        if (!('result' in verdict)) {
+          throw new IdempotencyError('IDEMPOTENCY_MISCONFIGURED', 'Not here.');
+        }
+        return recorded(String(verdict.result));
+      },
     };
   }
 
