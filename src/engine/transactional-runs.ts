@@ -1,10 +1,11 @@
-import { answerOf, storeUnavailable } from './answers.js';
+import { answerOf, checkSameRequest, storeUnavailable } from './answers.js';
 import { Attempt } from './attempt.js';
 import type { EngineOptions } from './engine-options.js';
 import { IdempotencyError } from './errors.js';
 import { EscapeReport } from './escape-report.js';
 import { failpoint } from './failpoints.js';
 import { newOwner } from './identity.js';
+import { windowOf } from './key-time.js';
 import {
   claimRequest,
   type KeptOutcome,
@@ -13,7 +14,7 @@ import {
   type RunResult,
 } from './operation.js';
 import type { Recorder } from './recorder.js';
-import { keyExpired, windowOf } from './retention.js';
+import { keyExpired } from './retention.js';
 import type { BeginResult, StoreTransaction } from './store.js';
 import type { RunningOperations } from './running-operations.js';
 import { broken } from './transaction-errors.js';
@@ -21,7 +22,8 @@ import { KeepAlive } from './keep-alive.js';
 import { Steps } from './steps.js';
 import { TransactionalKeeper } from './transactional-keeper.js';
 import { jittered, pause, within } from './timing.js';
-import { TransactionQueue, inProgress } from './transaction-queue.js';
+import { TransactionQueue, inProgress, isMet, type Met } from './transaction-queue.js';
+import { settleUnknown } from './unknown-outcome.js';
 
 /** Serialization failures and deadlocks: this often an attempt begins anew. */
 const MOST_ATTEMPTS = 4;
@@ -55,16 +57,25 @@ export class TransactionalRuns {
   run(operation: Operation, work: Work): Promise<RunResult> {
     return this.queue.join(
       operation,
-      () => this.begin(operation),
+      () => this.beginOrSettle(operation),
       (begun) => this.perform(operation, begun, work),
     );
   }
 
+  /** What a transaction committed before its end is uncertain, and settled as its operation chose. */
+  private async beginOrSettle(operation: Operation): Promise<Begun | Met> {
+    const met = await this.begin(operation);
+    if (!isMet(met) || met.type === 'busy' || met.record.state !== 'uncertain') {
+      return met;
+    }
+    checkSameRequest(met.record.fingerprint, operation.fingerprint);
+    const ttlMs = windowOf(operation.identity.key, operation.policy.ttlMs, met.now);
+    const isSettled = await settleUnknown(this.options, operation, met.record, ttlMs);
+    return isSettled ? this.begin(operation) : met;
+  }
+
   /** @param carried the steps of a run before that met a conflict */
-  private async begin(
-    operation: Operation,
-    carried?: Uint8Array,
-  ): Promise<Begun | Exclude<BeginResult, { type: 'claimed' }>> {
+  private async begin(operation: Operation, carried?: Uint8Array): Promise<Begun | Met> {
     const { transactions } = this.options.store;
     if (transactions === undefined) {
       throw new IdempotencyError(
@@ -106,7 +117,7 @@ export class TransactionalRuns {
         request.owner,
         result,
         askedAt,
-        windowOf(operation, now),
+        windowOf(operation.identity.key, policy.ttlMs, now),
         steps,
         (own) => new TransactionalKeeper(transactions, transaction, own, escapes.watch),
       );
@@ -131,14 +142,14 @@ export class TransactionalRuns {
       await pause(jittered(CONFLICT_PAUSE_MS * runs));
       const { steps, durable } = begun;
       const next = await this.begin(operation, steps.durable > 0 ? steps.encode() : undefined);
-      if (!('transaction' in next)) {
+      if (isMet(next)) {
         return this.answer(operation, next);
       }
       begun = { ...next, durable };
     }
   }
 
-  private answer(operation: Operation, met: Exclude<BeginResult, { type: 'claimed' }>): RunResult {
+  private answer(operation: Operation, met: Met): RunResult {
     if (met.type === 'busy') {
       throw inProgress();
     }
@@ -271,7 +282,7 @@ export class TransactionalRuns {
     const deadline = performance.now() + this.options.storeTimeoutMs;
     for (let delay = 10; performance.now() < deadline; delay = Math.min(delay * 2, 250)) {
       const met = await this.begin(operation).catch(() => undefined);
-      if (met !== undefined && 'transaction' in met) {
+      if (met !== undefined && !isMet(met)) {
         await met.transaction.rollback();
         return false;
       }
