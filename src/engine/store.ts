@@ -229,9 +229,13 @@ export interface StoreTransaction {
 
   /**
    * No more work joins; then writes the outcome, as the last statement. Answers false when the work has
-   * ended the transaction itself. Throws when the transaction has failed.
+   * committed the transaction itself: then it is over, and its record uncertain. Throws when the transaction
+   * has failed.
    */
   complete(request: CompleteRequest): Promise<boolean>;
+
+  /** Whether the work has committed the transaction itself. */
+  readonly isLeft: boolean;
 
   /** When this throws, it is not known whether the transaction was committed. */
   commit(): Promise<void>;

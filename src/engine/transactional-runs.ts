@@ -29,6 +29,8 @@ interface Begun {
   readonly attempt: Attempt;
   readonly transaction: StoreTransaction;
   readonly escapes: EscapeReport;
+  /** The work failed because of others once more than it is run for that. */
+  conflict?: unknown;
 }
 
 /** Operations whose effects and record are committed together, or not at all. */
@@ -97,8 +99,12 @@ export class TransactionalRuns {
       const { attempt, transaction } = begun;
       // a part of a transaction cannot run again without the whole
       const isWhole = !this.isInside();
-      attempt.runsAgain = (error) =>
-        isWhole && runs < MOST_ATTEMPTS && transaction.isConflict(error);
+      const current = begun;
+      attempt.runsAgain = (error) => {
+        const isConflict = isWhole && transaction.isConflict(error);
+        current.conflict = isConflict && runs === MOST_ATTEMPTS ? error : undefined;
+        return isConflict && runs < MOST_ATTEMPTS;
+      };
       const result = await this.once(operation, begun, work);
       if (result !== 'again') {
         return result;
@@ -120,11 +126,8 @@ export class TransactionalRuns {
   }
 
   /** One transaction from its claim to its end. */
-  private async once(
-    operation: Operation,
-    { attempt, transaction, escapes }: Begun,
-    work: Work,
-  ): Promise<RunResult | 'again'> {
+  private async once(operation: Operation, begun: Begun, work: Work): Promise<RunResult | 'again'> {
+    const { attempt, transaction, escapes } = begun;
     const alive = this.isInside() ? undefined : new KeepAlive(attempt, transaction);
     try {
       await failpoint('begin:after');
@@ -134,20 +137,37 @@ export class TransactionalRuns {
         if (outcome.failed !== true) {
           return await this.complete(operation, attempt, transaction, outcome, escapes);
         }
-        await transaction.rollback();
-        return await this.keepFailure(operation, attempt, outcome);
       }
       await transaction.rollback();
       if (outcome.type === 'again') {
         return 'again';
       }
-      this.options.emit('onReleased', eventOf(operation, attempt));
-      return { type: 'executed' };
+      return await this.fail(operation, begun, outcome);
     } finally {
       alive?.stop();
       // does nothing where it has ended
       await transaction.rollback();
     }
+  }
+
+  /** The work is undone, unless it had committed by itself. */
+  private async fail(
+    operation: Operation,
+    { attempt, transaction, escapes, conflict: lastConflict }: Begun,
+    outcome: Exclude<Outcome, { type: 'again' }>,
+  ): Promise<RunResult> {
+    const isToKeep = outcome.type === 'complete' || outcome.type === 'tombstone';
+    const isOurs = escapes.failure !== undefined || lastConflict !== undefined;
+    if (isToKeep && !isOurs && !transaction.isLeft) {
+      return this.keepFailure(operation, attempt, outcome);
+    }
+    const event = eventOf(operation, attempt);
+    this.options.emit(transaction.isLeft ? 'onUncertain' : 'onReleased', event);
+    escapes.check();
+    if (lastConflict !== undefined) {
+      throw conflict(lastConflict);
+    }
+    return { type: 'executed' };
   }
 
   private async complete(
@@ -164,7 +184,7 @@ export class TransactionalRuns {
       const isWhole = await transaction.complete({ id, owner, result, ttlMs });
       escapes.check();
       if (!isWhole) {
-        return await this.completeEnded(operation, attempt, result, escapes);
+        return await this.completeLeft(operation, attempt, result);
       }
     } catch (error) {
       await transaction.rollback();
@@ -192,27 +212,19 @@ export class TransactionalRuns {
   }
 
   /** The work has committed by itself, and its record with it, as an uncertain one: the outcome is added. */
-  private async completeEnded(
+  private async completeLeft(
     operation: Operation,
-    { id, ttlMs, attempt }: Attempt,
+    attempt: Attempt,
     result: Uint8Array | null,
-    escapes: EscapeReport,
   ): Promise<RunResult> {
-    escapes.watch('ended');
-    if (!(await this.options.store.resolve(id, { result, ttlMs }))) {
-      throw new IdempotencyError(
-        'IDEMPOTENCY_TRANSACTION_BROKEN',
-        'The handler rolled back the transaction that it was part of, and then succeeded. Its outcome was ' +
-          'not recorded. Throw an error instead, or use a transaction of its own inside.',
-      );
+    const { store, storeTimeoutMs, emit } = this.options;
+    const { id, ttlMs } = attempt;
+    const resolving = store.resolve(id, { result, ttlMs });
+    if (await within(storeTimeoutMs, resolving).catch(() => false)) {
+      emit('onExecuted', { ...eventOf(operation, attempt), stored: result !== null });
+    } else {
+      emit('onRecordingFailed', { ...eventOf(operation, attempt), final: true });
     }
-    const stored = result !== null;
-    this.options.emit('onExecuted', {
-      handler: operation.handler,
-      record: id,
-      attempt,
-      stored,
-    });
     return { type: 'executed' };
   }
 
