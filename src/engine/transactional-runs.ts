@@ -17,7 +17,7 @@ import type { Recorder } from './recorder.js';
 import { keyExpired } from './retention.js';
 import type { BeginResult, StoreTransaction } from './store.js';
 import type { RunningOperations } from './running-operations.js';
-import { broken } from './transaction-errors.js';
+import { broken, conflict } from './transaction-errors.js';
 import { KeepAlive } from './keep-alive.js';
 import { Steps } from './steps.js';
 import { TransactionalKeeper } from './transactional-keeper.js';
@@ -38,6 +38,8 @@ interface Begun {
   readonly steps: Steps;
   /** Of how many steps the record knows. */
   readonly durable: number;
+  /** The work failed because of others once more than it is run for that. */
+  conflict?: unknown;
 }
 
 /** Operations whose effects and record are committed together, or not at all. */
@@ -133,8 +135,12 @@ export class TransactionalRuns {
       const { attempt, transaction } = begun;
       // a part of a transaction cannot run again without the whole
       const isWhole = !this.isInside();
-      attempt.runsAgain = (error) =>
-        isWhole && runs < MOST_ATTEMPTS && transaction.isConflict(error);
+      const current = begun;
+      attempt.runsAgain = (error) => {
+        const isConflict = isWhole && transaction.isConflict(error);
+        current.conflict = isConflict && runs === MOST_ATTEMPTS ? error : undefined;
+        return isConflict && runs < MOST_ATTEMPTS;
+      };
       const result = await this.once(operation, begun, work);
       if (result !== 'again') {
         return result;
@@ -157,11 +163,8 @@ export class TransactionalRuns {
   }
 
   /** One transaction from its claim to its end. */
-  private async once(
-    operation: Operation,
-    { attempt, transaction, escapes, steps, durable }: Begun,
-    work: Work,
-  ): Promise<RunResult | 'again'> {
+  private async once(operation: Operation, begun: Begun, work: Work): Promise<RunResult | 'again'> {
+    const { attempt, transaction, escapes } = begun;
     const leave = this.running.enter(() => {
       attempt.lose('The application is shutting down.');
       void transaction.rollback();
@@ -176,27 +179,45 @@ export class TransactionalRuns {
         if (outcome.returned === true) {
           return await this.complete(operation, attempt, transaction, outcome, escapes);
         }
-        await transaction.rollback();
-        return await this.keepFailure(operation, attempt, outcome);
       }
       await transaction.rollback();
       if (outcome.type === 'again') {
         return 'again';
       }
-      if (steps.durable > durable && !this.isInside()) {
-        await this.keepSteps(operation, attempt, steps);
-      }
-      this.options.emit('onReleased', eventOf(operation, attempt));
-      if (problem !== undefined) {
+      const result = await this.fail(operation, begun, outcome);
+      if (problem !== undefined && result.type === 'executed') {
         throw problem;
       }
-      return { type: 'executed' };
+      return result;
     } finally {
       alive?.stop();
       leave();
       // does nothing where it has ended
       await transaction.rollback();
     }
+  }
+
+  /** The work is undone, unless it had committed by itself. */
+  private async fail(
+    operation: Operation,
+    { attempt, transaction, escapes, steps, durable, conflict: lastConflict }: Begun,
+    outcome: Exclude<Outcome, { type: 'again' }>,
+  ): Promise<RunResult> {
+    const isToKeep = outcome.type === 'complete' || outcome.type === 'tombstone';
+    const isOurs = escapes.failure !== undefined || lastConflict !== undefined;
+    if (isToKeep && !isOurs && !transaction.isLeft) {
+      return this.keepFailure(operation, attempt, outcome);
+    }
+    if (steps.durable > durable && !transaction.isLeft && !this.isInside()) {
+      await this.keepSteps(operation, attempt, steps);
+    }
+    const event = eventOf(operation, attempt);
+    this.options.emit(transaction.isLeft ? 'onUncertain' : 'onReleased', event);
+    escapes.check();
+    if (lastConflict !== undefined) {
+      throw conflict(lastConflict);
+    }
+    return { type: 'executed' };
   }
 
   private async complete(
@@ -213,9 +234,7 @@ export class TransactionalRuns {
       const isWhole = await transaction.complete({ id, owner, result, ttlMs });
       escapes.check();
       if (!isWhole) {
-        // gives its connection back, which may be the only one
-        await transaction.rollback();
-        return await this.completeEnded(operation, attempt, result, escapes);
+        return await this.completeLeft(operation, attempt, result);
       }
     } catch (error) {
       await transaction.rollback();
@@ -243,27 +262,19 @@ export class TransactionalRuns {
   }
 
   /** The work has committed by itself, and its record with it, as an uncertain one: the outcome is added. */
-  private async completeEnded(
+  private async completeLeft(
     operation: Operation,
-    { id, ttlMs, attempt }: Attempt,
+    attempt: Attempt,
     result: Uint8Array | null,
-    escapes: EscapeReport,
   ): Promise<RunResult> {
-    escapes.watch('ended');
-    if (!(await this.options.store.resolve(id, { result, ttlMs }))) {
-      throw new IdempotencyError(
-        'IDEMPOTENCY_TRANSACTION_BROKEN',
-        'The handler rolled back the transaction that it was part of, and then succeeded. Its outcome was ' +
-          'not recorded. Throw an error instead, or use a transaction of its own inside.',
-      );
+    const { store, storeTimeoutMs, emit } = this.options;
+    const { id, ttlMs } = attempt;
+    const resolving = store.resolve(id, { result, ttlMs });
+    if (await within(storeTimeoutMs, resolving).catch(() => false)) {
+      emit('onExecuted', { ...eventOf(operation, attempt), stored: result !== null });
+    } else {
+      emit('onRecordingFailed', { ...eventOf(operation, attempt), final: true });
     }
-    const stored = result !== null;
-    this.options.emit('onExecuted', {
-      handler: operation.handler,
-      record: id,
-      attempt,
-      stored,
-    });
     return { type: 'executed' };
   }
 

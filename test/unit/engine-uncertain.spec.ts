@@ -31,7 +31,6 @@ async function died(onUnknownOutcome?: OnUnknown, { effect = true } = {}): Promi
   if (effect) {
     await attempt.effectStarted();
   }
-  bench.engine.stop();
   bench.store.breakDown(fails, 'renew');
   await pass(6_000);
   bench.store.heal();
