@@ -20,7 +20,7 @@ export class Progress {
 
   async step<T>(name: string, work: () => T | Promise<T>): Promise<T> {
     this.checkStep(name, work);
-    this.attempt.checkRunning();
+    this.checkMayBegin();
     const step = this.steps.ask(name);
     if (this.steps.isFinished(step)) {
       return this.steps.resultOf(step) as T;
@@ -38,7 +38,7 @@ export class Progress {
   }
 
   async effectStarted(): Promise<void> {
-    this.attempt.checkRunning();
+    this.checkMayBegin();
     if (!this.attempt.effectBegun) {
       await this.keeper?.startEffect();
       this.attempt.effectBegun = true;
@@ -56,6 +56,13 @@ export class Progress {
     }
     const type = this.attempt.effectBegun ? 'uncertain' : 'release';
     return { outcome: { type }, problem };
+  }
+
+  private checkMayBegin(): void {
+    this.attempt.checkRunning();
+    if (this.steps.problem !== undefined) {
+      throw this.steps.problem;
+    }
   }
 
   private checkStep(name: string, work: unknown): void {
