@@ -165,6 +165,23 @@ describe('steps that changed between attempts', () => {
     expect(ran).toEqual(['reserve', 'charge']);
   });
 
+  it('let nothing more begin, whatever the handler makes of the error', async () => {
+    const bench = await Bench.started();
+    const { ran, work } = recipe();
+    await bench.work(work(['reserve'], 'reserve'));
+    const answer = bench.work(async (attempt) => {
+      const steps = ['changed', 'reserve', 'new'].map((name) =>
+        outcomeOf(attempt.step(name, () => ran.push(name))),
+      );
+      expect(new Set(await Promise.all(steps))).toEqual(new Set(['IDEMPOTENCY_STEPS_CHANGED']));
+      expect(await outcomeOf(attempt.effectStarted())).toBe('IDEMPOTENCY_STEPS_CHANGED');
+      return returned('as if nothing had happened');
+    });
+    expect(await answer).toBe('STEPS_CHANGED');
+    expect(ran).toEqual(['reserve']);
+    expect(await bench.work(work(['reserve', 'charge']))).toBe('executed');
+  });
+
   it('do not matter to an attempt that failed before it came to them', async () => {
     const bench = await Bench.started();
     const { work } = recipe();
@@ -318,6 +335,7 @@ describe('a step', () => {
   it('that runs without protection is not recorded', async () => {
     const bench = await Bench.started();
     bench.store.breakDown(fails, 'claim', 'keepSteps', 'startEffect');
+    await pass(60_000); // no lease of a minute ago holds it up
     const answer = bench.work(
       async (attempt) => {
         await attempt.effectStarted();
