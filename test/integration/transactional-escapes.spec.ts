@@ -2,9 +2,8 @@ import 'reflect-metadata';
 import { Logger } from '@nestjs/common';
 import type { IdempotencyHooks } from 'nestjs-idempotency';
 import type { QueryRunner } from 'typeorm';
-import { availableDialects } from '../support/databases.js';
 import { TestGate } from '../support/gate.js';
-import { EntryEntity, openLedger, type Ledger } from '../support/ledger.js';
+import { EntryEntity, ledgerPaths, openLedger, type Ledger } from '../support/ledger.js';
 
 const told: string[] = [];
 const hooks: IdempotencyHooks = {
@@ -23,9 +22,9 @@ afterAll(() => {
   Logger.prototype.warn = originalWarn;
 });
 
-describe.each(availableDialects())('work that leaves its transaction on %s', (dialect) => {
+describe.each(ledgerPaths())('work that leaves its transaction on %s', (dialect) => {
   const isSqlite = dialect.startsWith('sqlite');
-  const isMySql = dialect === 'mariadb' || dialect === 'mysql';
+  const isMySql = dialect === 'mariadb' || dialect === 'mysql-statements';
   let ledger: Ledger;
   let early: QueryRunner;
   let key = '';
