@@ -40,7 +40,7 @@ export interface Ledger {
   /** Names of the committed entries, as somebody else sees them. */
   committed(): Promise<string[]>;
   /** The same application once more, as another process would have it. */
-  another(hooks?: IdempotencyHooks): Promise<Pick<Ledger, 'dataSource' | 'service'>>;
+  another(extra?: object): Promise<Pick<Ledger, 'dataSource' | 'service'>>;
   close(): Promise<void>;
 }
 
@@ -76,9 +76,9 @@ export async function openLedger(
       const rows = await observer.getRepository(EntryEntity).find({ order: { name: 'ASC' } });
       return rows.map(({ name }) => name);
     },
-    another: async (hooksOfIt) => {
-      const theirs = await database.open({ ...settings, synchronize: false });
-      const other = await start(path, theirs, hooksOfIt);
+    another: async (theirExtra) => {
+      const theirs = await database.open({ ...settings, ...theirExtra });
+      const other = await start(path, theirs);
       others.push(other);
       return { dataSource: theirs, service: other.get(IdempotencyService) };
     },
