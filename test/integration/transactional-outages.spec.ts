@@ -68,9 +68,7 @@ describe.each(servers)('a transaction on %s whose connection is lost', (path) =>
     const gate = new TestGate();
     const first = place(() => gate.pass());
     await gate.reached;
-    const sprung = proxy
-      .cutAt('COMMIT', 'answered')
-      .then(() => proxy.mode('cut'));
+    const sprung = proxy.cutAt('COMMIT', 'answered').then(() => proxy.mode('cut'));
     gate.open();
     await expect(first).rejects.toMatchObject(unavailable);
     await sprung;
@@ -110,7 +108,8 @@ describe.each(servers)('a transaction on %s whose connection is lost', (path) =>
 
   /** Ends the connection that the transaction is on, and waits until the server has. */
   async function kill(): Promise<void> {
-    const sql = path === 'postgres' ? 'SELECT pg_backend_pid() AS id' : 'SELECT CONNECTION_ID() AS id';
+    const sql =
+      path === 'postgres' ? 'SELECT pg_backend_pid() AS id' : 'SELECT CONNECTION_ID() AS id';
     const [{ id }] = (await ledger.dataSource.query(sql)) as [{ id: number }];
     await home.dataSource.query(
       path === 'postgres' ? `SELECT pg_terminate_backend(${id})` : `KILL ${id}`,
