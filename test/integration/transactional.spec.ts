@@ -1,13 +1,12 @@
 import 'reflect-metadata';
 import { Logger } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
-import { availableDialects } from '../support/databases.js';
 import { TestGate } from '../support/gate.js';
-import { EntryEntity, openLedger, type Ledger } from '../support/ledger.js';
+import { EntryEntity, ledgerPaths, openLedger, type Ledger } from '../support/ledger.js';
 
 beforeAll(() => Logger.overrideLogger(false));
 
-describe.each(availableDialects())('transactional mode on %s, with a pool of one', (dialect) => {
+describe.each(ledgerPaths())('transactional mode on %s, with a pool of one', (dialect) => {
   let ledger: Ledger;
   let key = '';
   let keys = 0;
