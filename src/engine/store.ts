@@ -153,11 +153,13 @@ export interface IdempotencyStore {
 
   /**
    * `uncertain` becomes `completed` with the given result (`null`: tombstone), or dead when `verdict`
-   * is `'absent'`. Answers false, and changes nothing, in every other state.
+   * is `'absent'`. Answers false, and changes nothing, in every other state, and when it is no longer the
+   * attempt of `owner`, if that is given: a verdict on one attempt says nothing of the next.
    */
   resolve(
     id: string,
     verdict: 'absent' | { readonly result: Uint8Array | null; readonly ttlMs: number },
+    owner?: string,
   ): Promise<boolean>;
 
   /** The live record, or `null`. */

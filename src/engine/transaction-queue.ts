@@ -43,6 +43,9 @@ export class TransactionQueue {
       if (met !== undefined) {
         return answerOf(met.record, operation.fingerprint, met.now);
       }
+      if (this.flights.get(operation.id) !== flight) {
+        continue; // it is over already: look what it has left
+      }
       checkSameRequest(flight.fingerprint, operation.fingerprint);
       const left = this.timeToWait(operation, deadline);
       const timeOut = new AbortController();
@@ -62,6 +65,7 @@ export class TransactionQueue {
     perform: (begun: Begun) => Promise<RunResult>,
   ): Promise<RunResult> {
     const meeting = deferred<Held | undefined>();
+    meeting.promise.catch(() => undefined);
     const flying = deferred<void>();
     const { fingerprint, id } = operation;
     this.flights.set(id, { fingerprint, met: meeting.promise, over: flying.promise });
@@ -82,6 +86,10 @@ export class TransactionQueue {
         meeting.resolve(undefined);
         await pause(jittered(Math.min(delay, this.timeToWait(operation, deadline))), this.closing);
       }
+    } catch (error) {
+      // where the store does not answer one, it does not answer the others either
+      meeting.reject(error);
+      throw error;
     } finally {
       this.flights.delete(id);
       meeting.resolve(undefined);
@@ -111,12 +119,20 @@ export function isMet(begun: object): begun is Met {
   return 'type' in begun && (begun.type === 'held' || begun.type === 'busy');
 }
 
-function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
-  let resolve!: (value: T) => void;
-  const promise = new Promise<T>((settle) => {
+function deferred<T>(): Deferred<T> {
+  let resolve!: Deferred<T>['resolve'];
+  let reject!: Deferred<T>['reject'];
+  const promise = new Promise<T>((settle, fail) => {
     resolve = settle;
+    reject = fail;
   });
-  return { promise, resolve };
+  return { promise, resolve, reject };
+}
+
+interface Deferred<T> {
+  readonly promise: Promise<T>;
+  resolve(value: T): void;
+  reject(error: unknown): void;
 }
 
 function aborted(signal: AbortSignal, until: AbortSignal): Promise<void> {

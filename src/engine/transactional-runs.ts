@@ -268,8 +268,8 @@ export class TransactionalRuns {
     result: Uint8Array | null,
   ): Promise<RunResult> {
     const { store, storeTimeoutMs, emit } = this.options;
-    const { id, ttlMs } = attempt;
-    const resolving = store.resolve(id, { result, ttlMs });
+    const { id, owner, ttlMs } = attempt;
+    const resolving = store.resolve(id, { result, ttlMs }, owner);
     if (await within(storeTimeoutMs, resolving).catch(() => false)) {
       emit('onExecuted', { ...eventOf(operation, attempt), stored: result !== null });
     } else {

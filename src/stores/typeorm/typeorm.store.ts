@@ -118,8 +118,9 @@ export class TypeOrmStore implements IdempotencyStore {
   resolve(
     id: string,
     verdict: 'absent' | { readonly result: Uint8Array | null; readonly ttlMs: number },
+    owner?: string,
   ): Promise<boolean> {
-    return this.run((db) => db.resolve(id, verdict));
+    return this.run((db) => db.resolve(id, verdict, owner));
   }
 
   find(id: string): Promise<StoredRecord | null> {

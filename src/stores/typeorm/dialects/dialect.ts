@@ -173,19 +173,20 @@ export abstract class Dialect {
   async resolve(
     id: string,
     verdict: 'absent' | { readonly result: Uint8Array | null; readonly ttlMs: number },
+    owner?: string,
   ): Promise<boolean> {
-    const { table } = this.names;
-    const isUncertain = `id = ? AND ${isUncertainSql(this.now)}`;
+    const update = `UPDATE ${this.names.table} SET`;
+    const isUncertain = `id = ? AND ${owner === undefined ? '' : 'owner = ? AND '}${isUncertainSql(this.now)}`;
+    const named = (owner === undefined ? [id] : [id, owner]).map((hex) => this.token(hex));
     if (verdict === 'absent') {
-      const sql = `UPDATE ${table} SET state = 0, lease_until = ${RELEASED} WHERE ${isUncertain}`;
-      return (await this.execute(sql, [this.token(id)])) > 0;
+      const sql = `${update} state = 0, lease_until = ${RELEASED} WHERE ${isUncertain}`;
+      return (await this.execute(sql, named)) > 0;
     }
     const sql =
-      `UPDATE ${table} SET state = ?, result = ?, expires_at = ${this.now} + ?, ` +
-      `lease_until = NULL, steps = NULL WHERE ${isUncertain}`;
+      `${update} state = ?, result = ?, expires_at = ${this.now} + ?, lease_until = NULL, ` +
+      `steps = NULL WHERE ${isUncertain}`;
     const { result, ttlMs } = verdict;
-    const parameters = [outcomeState(result), bytes(result), ttlMs, this.token(id)];
-    return (await this.execute(sql, parameters)) > 0;
+    return (await this.execute(sql, [outcomeState(result), bytes(result), ttlMs, ...named])) > 0;
   }
 
   async find(id: string): Promise<StoredRecord | null> {
