@@ -63,7 +63,7 @@ export class Seam {
       const { current } = this;
       return current === undefined
         ? transaction(...args)
-        : nested(current, (inner) => onRunner(inner, workOf(args)));
+        : nested(current, (inner) => onRunner(inner, workOf(dataSource, args)));
     }) as EntityManager['transaction'];
   }
 

@@ -100,6 +100,18 @@ describe.each(ledgerPaths())('transactional mode on %s, with a pool of one', (di
     expect(await ledger.committed()).toEqual(['a', 'c']);
   });
 
+  it('refuses a nested transaction that asks for more isolation than there is', async () => {
+    await run(async () => {
+      await add('a');
+      const nested = ledger.dataSource.transaction('SERIALIZABLE', () => add('b'));
+      await expect(nested).rejects.toThrow("isolationLevel: 'SERIALIZABLE'");
+      const runner = ledger.dataSource.createQueryRunner();
+      await expect(runner.startTransaction('SERIALIZABLE')).rejects.toThrow('Leave the level out');
+      await runner.release();
+    });
+    expect(await ledger.committed()).toEqual(['a']);
+  });
+
   it('lets queries and nested transactions run in parallel', async () => {
     const part = (name: string, fails: boolean) =>
       ledger.dataSource.transaction(async (manager: EntityManager) => {
