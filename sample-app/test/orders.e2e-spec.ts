@@ -1,4 +1,7 @@
+import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
 import { DataSource } from 'typeorm';
+import { Transactions } from '../src/database/transactions.js';
+import { Inventory } from '../src/orders/inventory.js';
 import { expectOneRun, replayed, statuses, times } from './answers.js';
 import { key } from './client.js';
 import type { Answer, Client } from './client.js';
@@ -240,6 +243,55 @@ describe.each(databases)('the orders app on %s', (_name, createDatabase) => {
         expect((await alice.get(path)).json).toMatchObject({ state: 'placed', quantity: 2 });
       });
       expect(changed).toEqual({ orders: 2, tea: -4 });
+    });
+  });
+
+  it('keeps transactions that run at once apart', async () => {
+    const [transactions, inventory] = [shop.app.get(Transactions), shop.app.get(Inventory)];
+    const sell = (units: number, fails = false): Promise<void> =>
+      transactions.run(async (manager) => {
+        await inventory.take(manager, 'tea', units);
+        await turnOfTheEventLoop();
+        if (fails) {
+          throw new Error('No sale.');
+        }
+      });
+    const changed = await changes(async () => {
+      const ended = await Promise.allSettled([sell(1), sell(2, true), sell(4)]);
+      expect(ended.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    });
+    expect(changed).toEqual({ tea: -5 });
+  });
+
+  it('keeps shelves and orders in step, whatever happens at once', async () => {
+    const ids = await Promise.all(Array.from({ length: 10 }, () => placed()));
+    const changed = await changes(async () => {
+      const answers = await Promise.all(
+        ids.flatMap((id, index) => [
+          alice.place(key(), { sku: 'tea', quantity: 1 }),
+          alice.place(key(), { sku: 'tea', quantity: 9_999 }),
+          alice.send('PATCH', `/orders/${id}`, { 'If-Match': '"1"' }, { quantity: 3 }),
+          alice.send('PATCH', `/orders/${id}`, { 'If-Match': '"1"' }, { quantity: 9_999 }),
+          index % 2 === 0 ? alice.post(`/orders/${id}/cancel`, key()) : shop.pay(id),
+        ]),
+      );
+      expect(statuses(answers).filter((status) => status >= 500)).toEqual([]);
+    });
+
+    const now = await Promise.all(ids.map(async (id) => (await alice.get(`/orders/${id}`)).json));
+    expect(now.map(({ state }) => state)).toEqual(
+      ids.map((_, index) => (index % 2 === 0 ? 'cancelled' : 'paid')),
+    );
+    const units = now
+      .filter(({ state }) => state === 'paid')
+      .reduce((sum, { quantity }) => sum + quantity, 0);
+    // each of the ten had 2 units, and ten orders of 1 came to them
+    expect(changed).toEqual({
+      orders: 10,
+      chargeAttempts: 5,
+      charges: 5,
+      payments: 5,
+      tea: 20 - 10 - units,
     });
   });
 
