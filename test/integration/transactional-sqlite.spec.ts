@@ -85,6 +85,26 @@ describe.each(['sqlite', 'sqlite-file'] as const)('the one connection of %s', (p
     });
   });
 
+  it('lets every transaction begin that has waited, whenever it came', async () => {
+    const mine = running(async () => {});
+    await gate.reached;
+    const theirs = [];
+    for (const name of ['a', 'b', 'c', 'd']) {
+      const isSave = name === 'b' || name === 'd';
+      const work = isSave
+        ? ledger.entries.save({ name })
+        : ledger.dataSource.transaction(async (manager) => {
+            await manager.insert(EntryEntity, { name });
+            await manager.insert(EntryEntity, { name: `${name}-more` });
+          });
+      theirs.push(work);
+      expect(await isWaiting(work)).toBe(true);
+    }
+    gate.open();
+    await Promise.all([mine, ...theirs]);
+    expect(await ledger.committed()).toEqual(['a', 'a-more', 'b', 'c', 'c-more', 'd', 'mine']);
+  });
+
   it('is not taken away from an open transaction of the application', async () => {
     const rolledBack = ledger.dataSource.transaction(async (manager) => {
       await manager.insert(EntryEntity, { name: 'theirs' });

@@ -51,7 +51,7 @@ export class TypeOrmTransactions implements StoreTransactions {
   /** From then on queries know which transaction they belong to. */
   prepare(dialect: Dialect): Seam {
     const gate = dialect instanceof SqliteDialect ? dialect.gate : undefined;
-    return Seam.of(this.dataSource(), gate && ((send) => gate.pass(send)));
+    return Seam.of(this.dataSource(), gate);
   }
 
   async open(leaseMs: number, watch: Watch): Promise<StoreTransaction> {
