@@ -43,8 +43,8 @@ export class IdempotencyEngine {
       this.running,
       this.closing.signal,
     );
-    // every outcome that could not be recorded yet listens
-    setMaxListeners(0, this.stopping.signal);
+    // every outcome that could not be recorded yet listens, and everybody who waits
+    setMaxListeners(0, this.stopping.signal, this.closing.signal);
   }
 
   /** Checks the store. Safe to call more than once; nothing is claimed before it has succeeded. */
