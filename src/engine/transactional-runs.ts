@@ -42,7 +42,7 @@ export class TransactionalRuns {
     private readonly recorder: Recorder,
     stopping: AbortSignal,
   ) {
-    this.queue = new TransactionQueue(stopping);
+    this.queue = new TransactionQueue(stopping, () => this.isInside());
   }
 
   /** @throws IdempotencyError as `IdempotencyEngine.run`, and `…_TRANSACTION_BROKEN`, `…_TRANSACTION_CONFLICT` */

@@ -147,6 +147,7 @@ export class Bench {
       onTakenOver: tell('onTakenOver'),
       onReleased: tell('onReleased'),
       onUncertain: tell('onUncertain'),
+      onEscaped: tell('onEscaped'),
       onUnprotected: tell('onUnprotected'),
       onRecordingFailed: tell('onRecordingFailed'),
     };
