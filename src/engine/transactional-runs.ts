@@ -52,7 +52,7 @@ export class TransactionalRuns {
     private readonly running: RunningOperations,
     closing: AbortSignal,
   ) {
-    this.queue = new TransactionQueue(closing);
+    this.queue = new TransactionQueue(closing, () => this.isInside());
   }
 
   /** @throws IdempotencyError as `IdempotencyEngine.run`, and `…_TRANSACTION_BROKEN`, `…_TRANSACTION_CONFLICT` */
