@@ -255,8 +255,11 @@ export interface StoreTransaction {
   /** Whether the work has committed the transaction itself. */
   readonly isLeft: boolean;
 
-  /** When this throws, it is not known whether the transaction was committed. */
-  commit(): Promise<void>;
+  /**
+   * When this throws, the transaction was not committed if that was a refusal (`isRefusal`); otherwise it is not
+   * known whether it was. Answers false as `complete` does, where it only shows now.
+   */
+  commit(): Promise<boolean>;
 
   /** Does nothing once it has ended. */
   rollback(): Promise<void>;

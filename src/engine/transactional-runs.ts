@@ -245,11 +245,13 @@ export class TransactionalRuns {
     }
     try {
       await failpoint('commit:before');
-      await within(this.options.storeTimeoutMs, transaction.commit());
+      const isWhole = await within(this.options.storeTimeoutMs, transaction.commit());
       await failpoint('commit:after');
+      if (!isWhole) {
+        return await this.completeLeft(operation, attempt, result);
+      }
     } catch (error) {
-      await transaction.abandon();
-      if (!(await this.isCommitted(operation, attempt, error))) {
+      if (!(await this.isCommitted(operation, attempt, transaction, error))) {
         if (outcome.repeatable === true && attempt.runsAgain(error)) {
           return 'again';
         }
@@ -285,8 +287,13 @@ export class TransactionalRuns {
   private async isCommitted(
     operation: Operation,
     attempt: Attempt,
+    transaction: StoreTransaction,
     cause: unknown,
   ): Promise<boolean> {
+    if (transaction.isRefusal(cause)) {
+      return false; // the database said so
+    }
+    await transaction.abandon();
     if (this.isInside()) {
       return false; // a part of a transaction, which will tell
     }

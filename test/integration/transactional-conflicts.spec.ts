@@ -79,7 +79,8 @@ describe.each(servers.flatMap((dialect) => levels.map((level) => [dialect, level
         });
       await Promise.all([transfer('a', 1, 2), transfer('b', 2, 1)]);
       expect(await balances()).toEqual([2, 2]);
-      expect(runs).toBe(3);
+      // at the higher levels the one that runs again may meet the other once more
+      expect(runs).toBeGreaterThanOrEqual(3);
     });
 
     it('gives up a handler that is in the way of others each time, and a retry runs', async () => {

@@ -12,7 +12,7 @@ import { within } from '../../engine/timing.js';
 import { Savepoint } from '../../transactions/savepoint.js';
 import { Seam, refuseUndone } from '../../transactions/seam.js';
 import { TransactionScope, scopeOf, type Watch } from '../../transactions/transaction-scope.js';
-import { newMark, type Dialect } from './dialects/dialect.js';
+import { newMark, type Connection, type Dialect } from './dialects/dialect.js';
 import { SqliteDialect } from './dialects/sqlite.js';
 import { driverError } from './errors.js';
 
@@ -69,25 +69,37 @@ export class TypeOrmTransactions implements StoreTransactions {
     });
   }
 
-  private openPart(
-    dialect: Dialect,
-    leaseMs: number,
-    watch: Watch,
-    claim?: Claim,
-  ): Promise<Ending> {
+  private async openPart(dialect: Dialect, leaseMs: number, watch: Watch): Promise<Ending> {
     const seam = this.prepare(dialect);
-    return seam.current === undefined
-      ? Whole.open(dialect, this.dataSource(), seam, leaseMs, watch, claim)
-      : Part.open(seam.current, watch);
+    if (seam.current !== undefined) {
+      return Part.open(seam.current, watch);
+    }
+    const whole = Whole.on(dialect, this.dataSource(), seam, watch);
+    await dialect.begin(whole.connection, leaseMs);
+    return whole;
+  }
+
+  private async claimed(dialect: Dialect, request: ClaimRequest, watch: Watch) {
+    const seam = this.prepare(dialect);
+    if (seam.current === undefined) {
+      const part = Whole.on(dialect, this.dataSource(), seam, watch, request);
+      return { part, claim: await dialect.beginWith(part.connection, request) };
+    }
+    const part = await Part.open(seam.current, watch);
+    try {
+      return { part, claim: await dialect.claimWithin(part.scope, request) };
+    } catch (error) {
+      await part.undo();
+      throw error;
+    }
   }
 
   async begin(request: ClaimRequest, watch: Watch): Promise<BeginResult> {
     refuseUndone(scopeOf(this.dataSource()));
     return this.run(async (dialect) => {
-      const part = await this.openPart(dialect, request.leaseMs, watch, request);
+      const { part, claim } = await this.claimed(dialect, request, watch);
       let isOurs = false;
       try {
-        const claim = await dialect.claimWithin(part.scope, request);
         if (claim === undefined) throw this.lostRace();
         if (claim === 'busy') return { type: 'busy' };
         if (claim.type === 'held') return claim;
@@ -112,7 +124,12 @@ interface Ending {
   readonly scope: TransactionScope;
   /** The work has ended it already: ends what was left behind. */
   leave(): Promise<void>;
-  keep(): Promise<void>;
+  /**
+   * False when the work has ended it already, which only showed now.
+   *
+   * @param lastStatement that goes out with COMMIT
+   */
+  keep(lastStatement?: string): Promise<boolean>;
   undo(): Promise<void>;
   abandon(): Promise<void>;
   keepAlive(): Promise<void>;
@@ -138,18 +155,20 @@ class Whole implements Ending {
     this.scope = new TransactionScope(dataSource, runner, watched, watch);
   }
 
-  static async open(
+  static on(
     dialect: Dialect,
     dataSource: DataSource,
     seam: Seam,
-    leaseMs: number,
     watch: Watch,
     claim?: Claim,
-  ): Promise<Whole> {
+  ): Whole {
     const { runner, send } = seam.connection();
-    const whole = new Whole(dialect, dataSource, runner, send, claim, watch);
-    await dialect.begin({ runner, send }, leaseMs);
-    return whole;
+    return new Whole(dialect, dataSource, runner, send, claim, watch);
+  }
+
+  /** Past everything that watches the work. */
+  get connection(): Connection {
+    return { runner: this.runner, send: this.send };
   }
 
   /** Sends a statement of the work, and looks whether there is a transaction behind it. */
@@ -200,11 +219,27 @@ class Whole implements Ending {
     }
   }
 
-  async keep(): Promise<void> {
+  async keep(lastStatement?: string): Promise<boolean> {
     this.isOver = true;
     await this.speaking;
-    await this.dialect.commit(this.scope);
+    try {
+      await this.dialect.commit(this.connection, lastStatement);
+    } catch (error) {
+      if (lastStatement !== undefined && this.dialect.isAnotherTransaction(driverError(error))) {
+        await this.send('ROLLBACK');
+        await this.leave();
+        return false;
+      }
+      if (this.dialect.isRefusal(driverError(error))) await this.undoRefused();
+      throw error;
+    }
     await this.giveBack();
+    return true;
+  }
+
+  private async undoRefused(): Promise<void> {
+    this.isOver = false;
+    await this.undo();
   }
 
   /** An owner whose work is busy elsewhere says that it is there. */
@@ -280,8 +315,9 @@ class Part implements Ending {
     await this.end(async () => this.scope.watch('ended'));
   }
 
-  keep(): Promise<void> {
-    return this.end(() => this.savepoint.keep());
+  async keep(): Promise<boolean> {
+    await this.end(() => this.savepoint.keep());
+    return true;
   }
 
   async undo(): Promise<void> {
@@ -310,6 +346,9 @@ class Part implements Ending {
 }
 
 class TypeOrmTransaction implements StoreTransaction {
+  /** What goes out with COMMIT. */
+  private last: string | undefined;
+
   constructor(
     private readonly dialect: Dialect,
     private readonly ending: Ending,
@@ -326,7 +365,12 @@ class TypeOrmTransaction implements StoreTransaction {
 
   async complete(request: CompleteRequest): Promise<boolean> {
     const scope = await this.closed();
-    const isWhole = !scope.isLeft && (await this.dialect.completeWithin(scope, request, this.mark));
+    if (!scope.isLeft && this.ending instanceof Whole) {
+      this.last = this.dialect.finalStatement(scope, request, this.mark);
+    }
+    const isWhole =
+      this.last !== undefined ||
+      (!scope.isLeft && (await this.dialect.completeWithin(scope, request, this.mark)));
     if (!isWhole) await this.ending.leave();
     return isWhole;
   }
@@ -371,8 +415,8 @@ class TypeOrmTransaction implements StoreTransaction {
     return this.ending.scope.isLeft;
   }
 
-  commit(): Promise<void> {
-    return this.ending.keep();
+  commit(): Promise<boolean> {
+    return this.ending.keep(this.last);
   }
 
   rollback(): Promise<void> {

@@ -134,10 +134,16 @@ class Transaction implements StoreTransaction {
     });
   }
 
-  commit(): Promise<void> {
+  commit(): Promise<boolean> {
     return this.transactions.met('commit', async () => {
+      if (this.isLeft) {
+        this.transactions.watch('ended');
+        this.end();
+        return false;
+      }
       await this.outcome?.();
       this.end();
+      return true;
     });
   }
 

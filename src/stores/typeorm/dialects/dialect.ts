@@ -101,6 +101,30 @@ export abstract class Dialect {
     on: Connection,
     request: ClaimRequest,
   ): Promise<Won | Held | 'busy' | undefined>;
+  /** Opens a transaction and claims in it. When this throws, nothing is left open. */
+  async beginWith(on: Connection, request: ClaimRequest): Promise<Won | Held | 'busy' | undefined> {
+    await this.begin(on, request.leaseMs);
+    try {
+      return await this.claimWithin(on, request);
+    } catch (error) {
+      await this.giveUp(on);
+      throw error;
+    }
+  }
+
+  /**
+   * The statement that completes the record, for those who can send it together with COMMIT: it fails when the
+   * transaction is not the one that `mark` was set in. `undefined`: it is sent by itself, by `completeWithin`.
+   */
+  finalStatement(_on: Connection, _request: CompleteRequest, _mark: string): string | undefined {
+    return undefined;
+  }
+
+  /** Does the error say that `finalStatement` met another transaction than its own? */
+  isAnotherTransaction(_error: DriverError): boolean {
+    return false;
+  }
+
   /** The last statement of the transaction. False when it is no longer the one that `mark` was set in. */
   abstract completeWithin(on: Connection, request: CompleteRequest, mark: string): Promise<boolean>;
 
@@ -117,7 +141,8 @@ export abstract class Dialect {
     parameters: readonly unknown[],
   ): Promise<number>;
 
-  async commit({ runner }: Connection): Promise<void> {
+  /** @param _finally a statement that `finalStatement` answered */
+  async commit({ runner }: Connection, _finally?: string): Promise<void> {
     await runner.commitTransaction();
   }
 
@@ -128,6 +153,16 @@ export abstract class Dialect {
   /** Gives the connection back after its transaction. */
   async giveBack({ runner }: Connection): Promise<void> {
     await runner.release();
+  }
+
+  /** Ends a transaction that failed before it was anybody's. */
+  protected async giveUp(on: Connection): Promise<void> {
+    try {
+      await this.rollback(on);
+      await this.giveBack(on);
+    } catch {
+      await this.discard(on);
+    }
   }
 
   /** Ends a connection that cannot be trusted any more. */

@@ -392,8 +392,8 @@ interface Affected {
 const IN_TRANSACTION = 1;
 /** The server takes no more (a year). */
 const LONGEST_WAIT_SECONDS = 31_536_000;
-/** Shutdown, aborted or killed connections, and time-outs of silent ones. */
-const CONNECTION_LOST = new Set([1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 4031]);
+/** Shutdown, an error in the middle of COMMIT, aborted or killed connections, and time-outs of silent ones. */
+const CONNECTION_LOST = new Set([1053, 1180, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 4031]);
 const RECORD_CHANGED = 1020;
 const UNKNOWN_DATABASE = 1049;
 const UNKNOWN_COLUMN = 1054;
