@@ -257,9 +257,9 @@ export interface StoreTransaction {
 
   /**
    * When this throws, the transaction was not committed if that was a refusal (`isRefusal`); otherwise it is not
-   * known whether it was. Answers false as `complete` does, where it only shows now.
+   * known whether it was.
    */
-  commit(): Promise<boolean>;
+  commit(): Promise<void>;
 
   /** Does nothing once it has ended. */
   rollback(): Promise<void>;

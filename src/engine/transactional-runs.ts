@@ -245,11 +245,8 @@ export class TransactionalRuns {
     }
     try {
       await failpoint('commit:before');
-      const isWhole = await within(this.options.storeTimeoutMs, transaction.commit());
+      await within(this.options.storeTimeoutMs, transaction.commit());
       await failpoint('commit:after');
-      if (!isWhole) {
-        return await this.completeLeft(operation, attempt, result);
-      }
     } catch (error) {
       if (!(await this.isCommitted(operation, attempt, transaction, error))) {
         if (outcome.repeatable === true && attempt.runsAgain(error)) {

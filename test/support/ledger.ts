@@ -50,7 +50,14 @@ export async function openLedger(
     hooks,
     poolSize = 1,
     extra,
-  }: { hooks?: IdempotencyHooks; poolSize?: number; extra?: object } = {},
+    via,
+  }: {
+    hooks?: IdempotencyHooks;
+    poolSize?: number;
+    extra?: object;
+    /** Another way to the same server. */
+    via?: (url: string) => string;
+  } = {},
 ): Promise<Ledger> {
   const dialect = path === 'mysql-statements' ? 'mysql' : path;
   const database = await createTestDatabase(dialect);
@@ -58,6 +65,7 @@ export async function openLedger(
   const settings = {
     entities: [EntryEntity],
     ...(dialect.startsWith('sqlite') ? {} : { extra: limit }),
+    ...(via !== undefined && { url: via((database.options as { url: string }).url) }),
     ...extra,
   };
   const others: TestingModule[] = [];

@@ -16,6 +16,8 @@ import { newMark, type Connection, type Dialect } from './dialects/dialect.js';
 import { SqliteDialect } from './dialects/sqlite.js';
 import { driverError } from './errors.js';
 
+/** Words without which nobody ends a transaction. Some statements that have them do not, and only cost a little. */
+const ENDS = /\b(?:commit|rollback|abort|end|prepare)\b/i;
 /** Then the connection is ended instead. */
 const LONGEST_ROLLBACK_MS = 5_000;
 
@@ -124,12 +126,8 @@ interface Ending {
   readonly scope: TransactionScope;
   /** The work has ended it already: ends what was left behind. */
   leave(): Promise<void>;
-  /**
-   * False when the work has ended it already, which only showed now.
-   *
-   * @param lastStatement that goes out with COMMIT
-   */
-  keep(lastStatement?: string): Promise<boolean>;
+  /** @param lastStatement that goes out with COMMIT */
+  keep(lastStatement?: string): Promise<void>;
   undo(): Promise<void>;
   abandon(): Promise<void>;
   keepAlive(): Promise<void>;
@@ -137,6 +135,8 @@ interface Ending {
 
 class Whole implements Ending {
   readonly scope: TransactionScope;
+  /** The work has sent what could have ended the transaction and begun the next at once. */
+  mayBeAnother = false;
   private isOver = false;
   private sending = 0;
   private speaking: Promise<unknown> | undefined;
@@ -151,7 +151,7 @@ class Whole implements Ending {
     watch: Watch,
   ) {
     const watched = ((...args: Parameters<typeof send>) =>
-      this.watched(() => send(...args))) as typeof send;
+      this.watched(args[0], () => send(...args))) as typeof send;
     this.scope = new TransactionScope(dataSource, runner, watched, watch);
   }
 
@@ -172,9 +172,10 @@ class Whole implements Ending {
   }
 
   /** Sends a statement of the work, and looks whether there is a transaction behind it. */
-  private async watched(send: () => Promise<unknown>): Promise<unknown> {
+  private async watched(sql: string, send: () => Promise<unknown>): Promise<unknown> {
     this.sending += 1;
     this.scope.sent += 1;
+    this.mayBeAnother ||= ENDS.test(sql);
     try {
       await this.speaking;
       const answer = await send();
@@ -219,22 +220,16 @@ class Whole implements Ending {
     }
   }
 
-  async keep(lastStatement?: string): Promise<boolean> {
+  async keep(lastStatement?: string): Promise<void> {
     this.isOver = true;
     await this.speaking;
     try {
       await this.dialect.commit(this.connection, lastStatement);
     } catch (error) {
-      if (lastStatement !== undefined && this.dialect.isAnotherTransaction(driverError(error))) {
-        await this.send('ROLLBACK');
-        await this.leave();
-        return false;
-      }
       if (this.dialect.isRefusal(driverError(error))) await this.undoRefused();
       throw error;
     }
     await this.giveBack();
-    return true;
   }
 
   private async undoRefused(): Promise<void> {
@@ -315,9 +310,8 @@ class Part implements Ending {
     await this.end(async () => this.scope.watch('ended'));
   }
 
-  async keep(): Promise<boolean> {
-    await this.end(() => this.savepoint.keep());
-    return true;
+  keep(): Promise<void> {
+    return this.end(() => this.savepoint.keep());
   }
 
   async undo(): Promise<void> {
@@ -365,7 +359,7 @@ class TypeOrmTransaction implements StoreTransaction {
 
   async complete(request: CompleteRequest): Promise<boolean> {
     const scope = await this.closed();
-    if (!scope.isLeft && this.ending instanceof Whole) {
+    if (this.ending instanceof Whole && !this.ending.mayBeAnother) {
       this.last = this.dialect.finalStatement(scope, request, this.mark);
     }
     const isWhole =
@@ -415,7 +409,7 @@ class TypeOrmTransaction implements StoreTransaction {
     return this.ending.scope.isLeft;
   }
 
-  commit(): Promise<boolean> {
+  commit(): Promise<void> {
     return this.ending.keep(this.last);
   }
 

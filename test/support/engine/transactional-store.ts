@@ -134,16 +134,10 @@ class Transaction implements StoreTransaction {
     });
   }
 
-  commit(): Promise<boolean> {
+  commit(): Promise<void> {
     return this.transactions.met('commit', async () => {
-      if (this.isLeft) {
-        this.transactions.watch('ended');
-        this.end();
-        return false;
-      }
       await this.outcome?.();
       this.end();
-      return true;
     });
   }
 

@@ -120,11 +120,6 @@ export abstract class Dialect {
     return undefined;
   }
 
-  /** Does the error say that `finalStatement` met another transaction than its own? */
-  isAnotherTransaction(_error: DriverError): boolean {
-    return false;
-  }
-
   /** The last statement of the transaction. False when it is no longer the one that `mark` was set in. */
   abstract completeWithin(on: Connection, request: CompleteRequest, mark: string): Promise<boolean>;
 

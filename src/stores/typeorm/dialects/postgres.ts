@@ -240,10 +240,6 @@ export class PostgresDialect extends Dialect {
       SELECT 1 / count(*) FROM done`;
   }
 
-  override isAnotherTransaction({ code }: DriverError): boolean {
-    return code === DIVISION_BY_ZERO;
-  }
-
   override async commit(on: Connection, finally_?: string): Promise<void> {
     const { runner } = on;
     if (finally_ === undefined) {
@@ -382,7 +378,6 @@ const LONGEST_IDLE_MS = 2 ** 31 - 1;
 const SQLSTATE = /^[0-9A-Z]{5}$/;
 /** Connection exceptions, and shutdowns by the administrator or a time-out. */
 const CONNECTION_LOST = /^(08|57P|25P03)/;
-const DIVISION_BY_ZERO = '22012';
 const NO_SUCH_SAVEPOINT = '3B001';
 const NO_TRANSACTION = '25P01';
 const SERIALIZATION_FAILURE = '40001';
