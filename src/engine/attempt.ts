@@ -31,6 +31,8 @@ export class Attempt implements IdempotencyContext, Claim {
   deadline: number;
   /** Whether this failure came of others at the same time, and the attempt is undone and run once more. */
   runsAgain: (error: unknown) => boolean = () => false;
+  /** Undoes what a failed attempt did, where it can: to be called before anybody is told of the failure. */
+  undo: () => Promise<void> = async () => {};
   private readonly maxDurationMs: number;
   private finished = false;
   private lost: Error | undefined;
