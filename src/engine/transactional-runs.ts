@@ -141,6 +141,7 @@ export class TransactionalRuns {
         current.conflict = isConflict && runs === MOST_ATTEMPTS ? error : undefined;
         return isConflict && runs < MOST_ATTEMPTS;
       };
+      attempt.undo = () => transaction.rollback();
       const result = await this.once(operation, begun, work);
       if (result !== 'again') {
         return result;

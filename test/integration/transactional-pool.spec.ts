@@ -84,6 +84,26 @@ describe.each(servers)('a pool of five on %s', (path) => {
   });
 });
 
+describe.each(servers)('a pool on %s that lets requests wait for ever', (path) => {
+  it('is warned of at startup, with what to write, and one that does not is not', async () => {
+    const warnings: string[] = [];
+    const { warn } = Logger.prototype;
+    Logger.prototype.warn = (text: unknown) => void warnings.push(String(text));
+    try {
+      await openLedger(path).then((ledger) => ledger.close());
+      const option = path === 'postgres' ? 'connectTimeoutMS: 5_000' : 'extra: { queueLimit: 100 }';
+      expect(warnings).toEqual([
+        `The connection pool of the DataSource lets requests wait for ever. Add ${option} to its options.`,
+      ]);
+      const extra = path === 'postgres' ? { connectTimeoutMS: 500 } : { extra: { queueLimit: 9 } };
+      await openLedger(path, { extra }).then((ledger) => ledger.close());
+      expect(warnings).toHaveLength(1);
+    } finally {
+      Logger.prototype.warn = warn;
+    }
+  });
+});
+
 describe.each(ledgerPaths())('what a request costs on %s', (path) => {
   it('is the same few statements each time, around those of its own', async () => {
     const log = new StatementLog();

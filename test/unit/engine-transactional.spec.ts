@@ -80,6 +80,16 @@ describe('an operation with its effects', () => {
     expect(transactions.count('rollback')).toBe(1);
   });
 
+  it('can be undone before anybody is told of its failure', async () => {
+    const { attempt, end, answer } = await begin();
+    await attempt.undo();
+    expect(transactions.count('rollback')).toBe(1);
+    end(failed(complete('sold out')));
+    expect(await answer).toBe('executed');
+    expect(transactions.count('rollback')).toBe(1);
+    expect(await run('second')).toBe('replayed sold out');
+  });
+
   it('undoes a failure that is kept, and replays it', async () => {
     expect(await run(failed(complete('sold out')))).toBe('executed');
     expect(transactions.calls).toEqual(['begin', 'rollback']);
@@ -120,6 +130,7 @@ describe('an operation with its effects', () => {
   it('never asks to run again what is not part of a transaction', async () => {
     const { attempt, end, answer } = await bench.begin();
     expect(attempt.runsAgain(conflict)).toBe(false);
+    await attempt.undo();
     end('done');
     await answer;
   });
