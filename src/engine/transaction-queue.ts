@@ -16,8 +16,6 @@ interface Flight {
   /** What it met when it looked; undefined: it runs, or waits for another process that does. */
   readonly met: Promise<Held | undefined>;
   readonly over: Promise<void>;
-  /** It has no answer yet, and may be waiting for a connection. */
-  isAsking: boolean;
 }
 
 /**
@@ -40,12 +38,16 @@ export class TransactionQueue {
     perform: (begun: Begun) => Promise<RunResult>,
   ): Promise<RunResult> {
     const deadline = performance.now() + operation.policy.waitTimeoutMs;
+    if (this.isInside()) {
+      // what it sees is not committed yet, and no answer for anybody else
+      return this.ask(operation, deadline, begin, perform, () => undefined);
+    }
     for (;;) {
       const flight = this.flights.get(operation.id);
       if (flight === undefined) {
         return this.lead(operation, deadline, begin, perform);
       }
-      const met = flight.isAsking && this.isInside() ? undefined : await flight.met;
+      const met = await flight.met;
       if (met !== undefined) {
         return answerOf(met.record, operation.fingerprint, met.now);
       }
@@ -74,26 +76,16 @@ export class TransactionQueue {
     meeting.promise.catch(() => undefined);
     const flying = deferred<void>();
     const { fingerprint, id } = operation;
-    const flight = {
-      fingerprint,
-      met: meeting.promise,
-      over: flying.promise,
-      isAsking: true,
-    };
-    const meet = (met?: Held): void => {
-      flight.isAsking = false;
-      meeting.resolve(met);
-    };
-    this.flights.set(id, flight);
+    this.flights.set(id, { fingerprint, met: meeting.promise, over: flying.promise });
     try {
-      return await this.ask(operation, deadline, begin, perform, meet);
+      return await this.ask(operation, deadline, begin, perform, meeting.resolve);
     } catch (error) {
       // where the store does not answer one, it does not answer the others either
       meeting.reject(error);
       throw error;
     } finally {
       this.flights.delete(id);
-      meet();
+      meeting.resolve(undefined);
       flying.resolve();
     }
   }
@@ -103,14 +95,14 @@ export class TransactionQueue {
     deadline: number,
     begin: () => Promise<Begun | Met>,
     perform: (begun: Begun) => Promise<RunResult>,
-    meet: (met?: Held) => void,
+    meet: (met: Held | undefined) => void,
   ): Promise<RunResult> {
     const { fingerprint } = operation;
     let delay = FIRST_POLL_MS;
     for (;;) {
       const begun = await begin();
       if (!isMet(begun)) {
-        meet();
+        meet(undefined);
         return perform(begun);
       }
       if (begun.type === 'held' && begun.record.state !== 'in-progress') {
@@ -120,7 +112,7 @@ export class TransactionQueue {
       if (begun.type === 'held') {
         checkSameRequest(begun.record.fingerprint, fingerprint);
       }
-      meet();
+      meet(undefined);
       const left = this.timeToWait(operation, deadline);
       await pause(jittered(Math.min(delay, left)), this.closing);
       delay = Math.min(delay * 2, SLOWEST_POLL_MS);
@@ -130,7 +122,9 @@ export class TransactionQueue {
   /** @throws IdempotencyError `IDEMPOTENCY_IN_PROGRESS` when there is none. */
   private timeToWait({ policy }: Operation, deadline: number): number {
     const left = deadline - performance.now();
-    if (policy.onConcurrent !== 'wait' || left <= 0 || this.closing.aborted) {
+    // inside of a transaction one would wait for who may need its connection
+    const waits = policy.onConcurrent === 'wait' && !this.isInside();
+    if (!waits || left <= 0 || this.closing.aborted) {
       throw inProgress();
     }
     return left;

@@ -148,8 +148,13 @@ export class TransactionalRuns {
       }
       await pause(jittered(CONFLICT_PAUSE_MS * runs));
       const { steps, durable } = begun;
-      const next = await this.begin(operation, steps.durable > 0 ? steps.encode() : undefined);
+      const carried = steps.durable > 0 ? steps.encode() : undefined;
+      const next = await this.begin(operation, carried).catch(async (error: unknown) => {
+        await this.keepNewSteps(operation, begun);
+        throw error;
+      });
       if (isMet(next)) {
+        await this.keepNewSteps(operation, begun);
         return this.answer(operation, next);
       }
       begun = { ...next, durable };
@@ -201,17 +206,17 @@ export class TransactionalRuns {
   /** The work is undone, unless it had committed by itself. */
   private async fail(
     operation: Operation,
-    { attempt, transaction, escapes, steps, durable, conflict: lastConflict }: Begun,
+    begun: Begun,
     outcome: Exclude<Outcome, { type: 'again' }>,
   ): Promise<RunResult> {
-    const isToKeep = outcome.type === 'complete' || outcome.type === 'tombstone';
+    const { attempt, transaction, escapes, conflict: lastConflict } = begun;
+    // undone, it must not be told as carried out: one that cannot be kept is forgotten
+    const isToKeep = outcome.type === 'complete';
     const isOurs = escapes.failure !== undefined || lastConflict !== undefined;
     if (isToKeep && !isOurs && !transaction.isLeft) {
       return this.keepFailure(operation, attempt, outcome);
     }
-    if (steps.durable > durable && !transaction.isLeft && !this.isInside()) {
-      await this.keepSteps(operation, attempt, steps);
-    }
+    await this.keepNewSteps(operation, begun);
     const event = eventOf(operation, attempt);
     this.options.emit(transaction.isLeft ? 'onUncertain' : 'onReleased', event);
     escapes.check();
@@ -316,7 +321,13 @@ export class TransactionalRuns {
   }
 
   /** What was done outside of the database has happened, although its attempt has not. */
-  private async keepSteps(operation: Operation, attempt: Attempt, steps: Steps): Promise<void> {
+  private async keepNewSteps(
+    operation: Operation,
+    { attempt, transaction, steps, durable }: Begun,
+  ): Promise<void> {
+    if (steps.durable <= durable || transaction.isLeft || this.isInside()) {
+      return;
+    }
     const { store, mask, storeTimeoutMs, emit } = this.options;
     const request = claimRequest(operation, attempt.owner, mask);
     const keep = async (): Promise<void> => {
@@ -343,6 +354,9 @@ export class TransactionalRuns {
     const { store, mask, storeTimeoutMs } = this.options;
     const request = claimRequest(operation, attempt.owner, mask);
     const claim = await within(storeTimeoutMs, store.claim(request)).catch(() => undefined);
+    if (claim?.type === 'held' && claim.record.state === 'completed') {
+      return answerOf(claim.record, operation.fingerprint, claim.now);
+    }
     if (claim?.type !== 'claimed') {
       // somebody else is at it, or the store is away: nothing was done, and the failure is just an answer
       this.options.emit('onReleased', eventOf(operation, attempt));

@@ -192,6 +192,7 @@ export class IdempotentRequest {
     await failpoint('handler:after');
     if (handled.failed === 'again') {
       unmark();
+      this.handled = undefined;
       return { type: 'again' };
     }
     const response = event === 'ended' && !this.isAbandoned ? held.captured : undefined;

@@ -30,8 +30,8 @@ export function protectedMethod(original: Method, metadata: IdempotentMethodMeta
         );
       } catch (error) {
         // decorators above ours write to the method, those beneath were copied to it
-        if (!began && isInProgress(error) && Reflect.hasMetadata(SCHEDULER_TYPE, method)) {
-          // another instance has this tick: nobody waits for its result, and the scheduler would log an error
+        if (!began && isElsewhere(error) && Reflect.hasMetadata(SCHEDULER_TYPE, method)) {
+          // another instance has this tick, or will have the next one: nobody waits for its result, and the scheduler would log an error
           return undefined;
         }
         throw error;
@@ -51,6 +51,9 @@ function typeOf(self: unknown, target: object): unknown {
     : undefined;
 }
 
-function isInProgress(error: unknown): boolean {
-  return error instanceof IdempotencyError && error.code === 'IDEMPOTENCY_IN_PROGRESS';
+function isElsewhere(error: unknown): boolean {
+  return (
+    error instanceof IdempotencyError &&
+    ['IDEMPOTENCY_IN_PROGRESS', 'IDEMPOTENCY_SHUTTING_DOWN'].includes(error.code)
+  );
 }

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import 'reflect-metadata';
 import { Logger } from '@nestjs/common';
 import { TestGate } from '../support/gate.js';
@@ -88,6 +89,22 @@ describe.each(ledgerPaths())('operations in operations on %s', (path) => {
     expect(await ledger.committed()).toEqual(['outer']);
   });
 
+  it('are no answer for strangers before the whole is committed', async () => {
+    const outside = AsyncLocalStorage.snapshot();
+    let stranger: Promise<unknown> | undefined;
+    const outer = run('outer', async () => {
+      await run('inner', () => add('inner'));
+      const again = run('inner', () => add('never'));
+      stranger = outside(() => run('inner', () => add('stranger')));
+      await again;
+      return no();
+    });
+    await expect(outer).rejects.toThrow('no');
+    // on a pool of one its turn comes when the outer one is undone
+    await stranger;
+    expect(await ledger.committed()).toEqual(['stranger']);
+  });
+
   it('run one after the other when they are started in parallel', async () => {
     await run('outer', async () => {
       const results = await Promise.allSettled([
@@ -97,11 +114,10 @@ describe.each(ledgerPaths())('operations in operations on %s', (path) => {
           return no();
         }),
         run('c', () => add('c')),
-        run('c', () => add('never')),
+        run('c', () => add('never')), // and so finds the outcome of the one before
         add('d'),
       ]);
-      expect(results.map(({ status }) => status[0]).join('')).toBe('frfrf');
-      expect(results[3]).toMatchObject({ reason: inProgress });
+      expect(results.map(({ status }) => status[0]).join('')).toBe('frfff');
     });
     expect(await ledger.committed()).toEqual(['a', 'c', 'd']);
   });

@@ -114,6 +114,8 @@ export class Whole implements Ending {
   }
 
   async keep(lastStatement?: string): Promise<void> {
+    // whoever let go of it meanwhile has rolled it back, and the database would commit nothing without a word
+    if (this.isOver) throw new Error('the transaction was rolled back before it was committed');
     this.isOver = true;
     await this.speaking;
     try {

@@ -16,7 +16,7 @@ import {
 } from '../../transactions/transaction-scope.js';
 import { newMark, type Dialect } from './dialects/dialect.js';
 import { SqliteDialect } from './dialects/sqlite.js';
-import { driverError } from './errors.js';
+import { driverError, safeCause } from './errors.js';
 import { Part, Whole, type Ending } from './open-transaction.js';
 
 /** Runs a statement as often as the database asks for, and turns what it says into errors of ours. */
@@ -95,21 +95,32 @@ export class TypeOrmTransactions implements StoreTransactions {
   }
 
   async begin(request: ClaimRequest, watch: Watch): Promise<BeginResult> {
+    const begin = (dialect: Dialect) => this.beginOnce(dialect, request, watch);
+    if (!this.isInside()) {
+      return this.run(begin);
+    }
+    // an error may have undone the whole, and tried again it would be a transaction of its own
+    return begin(await this.run(async (dialect) => dialect));
+  }
+
+  private async beginOnce(
+    dialect: Dialect,
+    request: ClaimRequest,
+    watch: Watch,
+  ): Promise<BeginResult> {
     refuseUndone(scopeOf(this.dataSource()));
-    return this.run(async (dialect) => {
-      const { part, claim } = await this.claimed(dialect, request, watch);
-      let isOurs = false;
-      try {
-        if (claim === undefined) throw this.lostRace();
-        if (claim === 'busy') return { type: 'busy' };
-        if (claim.type === 'held') return claim;
-        isOurs = true;
-        const transaction = new TypeOrmTransaction(dialect, part, claim.mark);
-        return { ...claim.claimed, transaction };
-      } finally {
-        if (!isOurs) await part.undo();
-      }
-    });
+    const { part, claim } = await this.claimed(dialect, request, watch);
+    let isOurs = false;
+    try {
+      if (claim === undefined) throw this.lostRace();
+      if (claim === 'busy') return { type: 'busy' };
+      if (claim.type === 'held') return claim;
+      isOurs = true;
+      const transaction = new TypeOrmTransaction(dialect, part, claim.mark);
+      return { ...claim.claimed, transaction };
+    } finally {
+      if (!isOurs) await part.undo();
+    }
   }
 }
 
@@ -137,7 +148,11 @@ class TypeOrmTransaction implements StoreTransaction {
     return this.ending.scope.run(work);
   }
 
-  async complete(request: CompleteRequest): Promise<boolean> {
+  complete(request: CompleteRequest): Promise<boolean> {
+    return withoutValues(() => this.completeOnce(request));
+  }
+
+  private async completeOnce(request: CompleteRequest): Promise<boolean> {
     const scope = await this.closed();
     if (this.ending instanceof Whole && !this.ending.mayBeAnother) {
       this.last = this.dialect.finalStatement(scope, request, this.mark);
@@ -149,7 +164,11 @@ class TypeOrmTransaction implements StoreTransaction {
     return isWhole;
   }
 
-  async keepSteps(claim: Claim, steps: Uint8Array): Promise<'kept' | 'lost' | 'left'> {
+  keepSteps(claim: Claim, steps: Uint8Array): Promise<'kept' | 'lost' | 'left'> {
+    return withoutValues(() => this.keepStepsOnce(claim, steps));
+  }
+
+  private async keepStepsOnce(claim: Claim, steps: Uint8Array): Promise<'kept' | 'lost' | 'left'> {
     const scope = await this.closed();
     if (scope.isLeft || !(await this.hasMark(scope))) {
       await this.ending.leave();
@@ -190,7 +209,7 @@ class TypeOrmTransaction implements StoreTransaction {
   }
 
   commit(): Promise<void> {
-    return this.ending.keep(this.last);
+    return withoutValues(() => this.ending.keep(this.last));
   }
 
   rollback(): Promise<void> {
@@ -206,7 +225,9 @@ class TypeOrmTransaction implements StoreTransaction {
   }
 
   isConflict(error: unknown): boolean {
-    return this.dialect.isConflict(driverError(error));
+    const { cause } = Object(error) as { cause?: unknown };
+    // an inner operation says it in an error of ours
+    return [error, cause].some((each) => this.dialect.isConflict(driverError(each)));
   }
 
   isRefusal(error: unknown): boolean {
@@ -221,4 +242,13 @@ function leftOpen(cause: unknown): IdempotencyError {
       'Commit it, or release the query runner, before the handler returns.',
     { cause },
   );
+}
+
+/** What the database said, without the statement: that holds the response. */
+async function withoutValues<T>(ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (error) {
+    throw error instanceof IdempotencyError ? error : safeCause(error);
+  }
 }

@@ -1,0 +1,89 @@
+import { randomBytes } from 'node:crypto';
+import { TypeOrmStore } from '../../src/stores/typeorm/typeorm.store.js';
+import { createTestDatabase, type TestDatabase, type TestDialect } from '../support/databases.js';
+import { EntryEntity } from '../support/ledger.js';
+
+const DIALECTS: TestDialect[] = ['sqlite-file', 'postgres', 'mariadb'];
+const token = (): string => randomBytes(16).toString('hex');
+
+describe.each(DIALECTS)('transactions of the store on %s', (dialect) => {
+  let database: TestDatabase;
+  let store: TypeOrmStore;
+  let names: () => Promise<string[]>;
+  let add: (name: string) => Promise<unknown>;
+
+  beforeAll(async () => {
+    database = await createTestDatabase(dialect);
+    const dataSource = await database.open({ synchronize: true, entities: [EntryEntity] });
+    store = new TypeOrmStore(dataSource);
+    await store.init();
+    const entries = dataSource.getRepository(EntryEntity);
+    add = (name) => entries.insert({ name });
+    names = async () => (await entries.find()).map(({ name }) => name);
+  });
+  afterAll(() => database.drop());
+
+  const request = () => ({
+    id: token(),
+    owner: token(),
+    fingerprint: randomBytes(17),
+    scope: null,
+    operation: null,
+    key: null,
+    leaseMs: 10_000,
+    ttlMs: 60_000,
+  });
+  const begin = async (claim: ReturnType<typeof request>) => {
+    const begun = await store.transactions.begin(claim, () => undefined);
+    if (begun.type !== 'claimed') {
+      throw new Error(begun.type);
+    }
+    return begun.transaction;
+  };
+
+  // a small result goes out with COMMIT, a large one by itself
+  it.each([10, 100_000])(
+    'fail to commit what was rolled back after its completion of %i bytes',
+    async (size) => {
+      const claim = request();
+      const transaction = await begin(claim);
+      await transaction.run(() => add(`lost-${size}`));
+      const { id, owner } = claim;
+      const result = randomBytes(size);
+      expect(await transaction.complete({ id, owner, result, ttlMs: 60_000 })).toBe(true);
+      await transaction.rollback();
+      await expect(transaction.commit()).rejects.toThrow('rolled back before it was committed');
+      expect(await names()).not.toContain(`lost-${size}`);
+      expect(await store.find(id)).toBeNull();
+    },
+  );
+
+  it('do nothing on a rollback that comes after their commit', async () => {
+    const claim = request();
+    const transaction = await begin(claim);
+    await transaction.run(() => add('kept'));
+    const { id, owner } = claim;
+    await transaction.complete({ id, owner, result: randomBytes(10), ttlMs: 60_000 });
+    await Promise.all([transaction.commit(), transaction.rollback()]);
+    expect(await names()).toContain('kept');
+    expect((await store.find(id))?.state).toBe('completed');
+  });
+
+  it('tell errors of the database without what was to be written', async () => {
+    const claim = request();
+    const transaction = await begin(claim);
+    await transaction.run(() => add('twice'));
+    await transaction.run(() => add('twice')).catch(() => undefined);
+    const { id, owner } = claim;
+    const result = Buffer.from('a secret response '.repeat(5_000));
+    const failed = await transaction
+      .complete({ id, owner, result, ttlMs: 60_000 })
+      .then(() => transaction.commit())
+      .catch((error: unknown) => error);
+    await transaction.rollback();
+    expect(JSON.stringify(failed ?? null, Object.getOwnPropertyNames(failed ?? {}))).not.toContain(
+      'a secret response',
+    );
+    expect(Object.keys(Object(failed))).not.toContain('parameters');
+  });
+});
