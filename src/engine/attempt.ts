@@ -67,6 +67,8 @@ export class Attempt implements IdempotencyContext, Claim {
   /** A failure from now on leaves an uncertain outcome. */
   effectBegun = false;
   readonly progress: Progress;
+  /** Told when the attempt is given up, whatever its work is at. */
+  onLost: (error: Error) => void = () => undefined;
   /** Undoes what a failed attempt did, where it can: to be called before anybody is told of the failure. */
   undo: () => Promise<void> = async () => {};
   private readonly maxDurationMs: number;
@@ -156,6 +158,7 @@ export class Attempt implements IdempotencyContext, Claim {
     if (!this.finished && this.lost === undefined) {
       this.lost = new Error(reason);
       this.abort?.abort(this.lost);
+      this.onLost(this.lost);
     }
   }
 }

@@ -178,7 +178,8 @@ export class TransactionalRuns {
     const alive = this.isInside() ? undefined : new KeepAlive(attempt, transaction);
     try {
       await failpoint('begin:after');
-      const ended = await transaction.run(() => work(attempt));
+      const working = transaction.run(() => work(attempt));
+      const ended = await (this.isInside() ? working : Promise.race([working, givenUp(attempt)]));
       attempt.finish();
       const { outcome, problem } = attempt.progress.conclude(ended);
       if (outcome.type === 'complete' || outcome.type === 'tombstone') {
@@ -364,6 +365,19 @@ export class TransactionalRuns {
     }
     return this.recorder.settle(operation, attempt, outcome);
   }
+}
+
+/** Work that does not end must not keep its key: what it still does is refused. */
+function givenUp(attempt: Attempt): Promise<never> {
+  return new Promise((_, reject) => {
+    attempt.onLost = ({ message }) =>
+      reject(
+        new IdempotencyError(
+          'IDEMPOTENCY_TRANSACTION_BROKEN',
+          `${message} It was rolled back, and nothing of it was kept. Try again with the same key.`,
+        ),
+      );
+  });
 }
 
 function rollback(result: BeginResult): void {

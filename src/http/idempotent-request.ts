@@ -7,7 +7,13 @@ import { failpoint } from '../engine/failpoints.js';
 import type { Operation, Outcome } from '../engine/operation.js';
 import type { HeldResponse, HoldEvent } from './held-response.js';
 import type { HttpExchange } from './http-exchange.js';
-import { PROBLEM_CONTENT_TYPE, IdempotencyException, isProblem, problemOf } from './problem.js';
+import {
+  PROBLEM_CONTENT_TYPE,
+  IdempotencyException,
+  isProblem,
+  problemOf,
+  type Problem,
+} from './problem.js';
 import { readResponse, type WireResponse } from './recorded-response.js';
 import type { RequestOperations } from './request-operations.js';
 import { isEventStream } from './response-handling.js';
@@ -47,6 +53,8 @@ export class IdempotentRequest {
   /** The handler and its pipes; undefined while, or when, they do not run. */
   private handled: Promise<Handled> | undefined;
   private isHandled = false;
+  /** What the handler passed on of ours. */
+  private problem: Problem | undefined;
   /** Whether the outside has been told how it went, and so stops listening of its own accord. */
   private isAnswered = false;
   private abandoned!: () => void;
@@ -96,7 +104,7 @@ export class IdempotentRequest {
     await failpoint('respond');
     switch (result.type) {
       case 'executed':
-        return held.release();
+        return held.release(this.headersOf(this.problem));
       case 'unprotected':
         return held.release(UNPROTECTED);
       case 'replayed':
@@ -134,6 +142,25 @@ export class IdempotentRequest {
     this.outside.error(error);
   }
 
+  /** What we told the handler, and it passed on, reaches the client like everything else of ours. */
+  private failWith(error: unknown): void {
+    if (!(error instanceof IdempotencyError)) {
+      return this.fail(error);
+    }
+    const { held, exchange } = this.parts;
+    if (error.retryAfterSeconds !== undefined && !held.looksSent && !held.released) {
+      exchange.rawResponse.setHeader('Retry-After', String(error.retryAfterSeconds));
+    }
+    this.problem = problemOf(error);
+    this.fail(new IdempotencyException(error));
+  }
+
+  /** Nest's own filter sends a problem as it is; an application's filter renders it its own way. */
+  private headersOf(problem: Problem | undefined): Record<string, string> {
+    const isAsItIs = problem !== undefined && isProblem(this.parts.held.captured.body, problem);
+    return isAsItIs ? { 'Content-Type': PROBLEM_CONTENT_TYPE } : {};
+  }
+
   private async turnAway(error: unknown, byEngine: boolean): Promise<void> {
     const { held, settings, exchange } = this.parts;
     if (!(error instanceof IdempotencyError)) {
@@ -158,10 +185,7 @@ export class IdempotentRequest {
     }
     this.fail(new IdempotencyException(error));
     await held.event;
-    // Nest's own filter sends the problem as it is; an application's filter renders it its own way
-    held.release(
-      isProblem(held.captured.body, problem) ? { 'Content-Type': PROBLEM_CONTENT_TYPE } : {},
-    );
+    held.release(this.headersOf(problem));
   }
 
   private async attempt(operation: Operation, attempt: Attempt): Promise<Outcome> {
@@ -226,7 +250,7 @@ export class IdempotentRequest {
           // filters may ask for the connection that a transaction would keep until they have answered
           await attempt?.undo();
         }
-        this.fail(error);
+        this.failWith(error);
         return hasAnswered ? { failed: false } : { failed: true, error };
       },
     );

@@ -1,11 +1,22 @@
 import 'reflect-metadata';
-import { Body, ConflictException, Controller, HttpCode, Logger, Post, Res } from '@nestjs/common';
-import { Idempotent, IdempotencyModule, memoryStore } from 'nestjs-idempotency';
+import {
+  Body,
+  ConflictException,
+  Controller,
+  HttpCode,
+  Logger,
+  Post,
+  Res,
+  type NestInterceptor,
+} from '@nestjs/common';
+import { finalize } from 'rxjs';
+import { Idempotent, IdempotencyError, IdempotencyModule, memoryStore } from 'nestjs-idempotency';
+import { clearFailpoints, setFailpoint } from 'nestjs-idempotency/testing';
 import { typeOrmStore } from 'nestjs-idempotency/typeorm';
 import { DataSource, QueryFailedError } from 'typeorm';
 import { createTestDatabase, type TestDatabase, type TestDialect } from '../support/databases.js';
 import { TestGate } from '../support/gate.js';
-import { platforms, send, startApp, type TestApp } from '../support/http.js';
+import { eventually, platforms, send, startApp, type TestApp } from '../support/http.js';
 import { EntryEntity } from '../support/ledger.js';
 
 beforeAll(() => Logger.overrideLogger(false));
@@ -24,6 +35,8 @@ describe.each(
   let app: TestApp;
   let gate: TestGate | undefined;
   let conflicts = 0;
+  /** How often what watches from outside has been told the end of a request. */
+  let finalized = 0;
   let key = '';
   let keys = 0;
 
@@ -48,6 +61,12 @@ describe.each(
     async fail(@Body() { name }: Entry) {
       await dataSource.getRepository(EntryEntity).insert({ name });
       throw new ConflictException('sold out');
+    }
+
+    @Post('passed-on')
+    @Idempotent()
+    pass() {
+      throw new IdempotencyError('IDEMPOTENCY_IN_PROGRESS', 'Not now.', { retryAfterSeconds: 3 });
     }
 
     @Post('swallowed')
@@ -79,10 +98,17 @@ describe.each(
   beforeAll(async () => {
     database = await createTestDatabase(dialect);
     dataSource = await database.open({ synchronize: true, entities: [EntryEntity] });
-    app = await startApp(platform, {
-      imports: [IdempotencyModule.forRoot({ store: typeOrmStore({ dataSource }) })],
-      controllers: [Entries],
-    });
+    const watching: NestInterceptor = {
+      intercept: (_, next) => next.handle().pipe(finalize(() => (finalized += 1))),
+    };
+    app = await startApp(
+      platform,
+      {
+        imports: [IdempotencyModule.forRoot({ store: typeOrmStore({ dataSource }) })],
+        controllers: [Entries],
+      },
+      { configure: (it) => void it.useGlobalInterceptors(watching) },
+    );
   });
   afterAll(async () => {
     await app.close();
@@ -146,6 +172,28 @@ describe.each(
       expect(status).toBe(200); // there a failed statement undoes itself alone
       expect(await names()).toEqual(['a']);
     }
+  });
+
+  it('answers what the handler passes on of ours like everything else of ours', async () => {
+    const answer = await post('/passed-on', 'a');
+    expect(answer.status).toBe(409);
+    expect(answer.header('content-type')).toContain('application/problem+json');
+    expect(answer.header('retry-after')).toBe('3');
+    expect(answer.json()).toMatchObject({ code: 'IDEMPOTENCY_IN_PROGRESS', detail: 'Not now.' });
+  });
+
+  it('tells what watches from outside of the end when a second run cannot begin', async () => {
+    conflicts = 0;
+    finalized = 0;
+    let begins = 0;
+    setFailpoint('begin:before', async () => {
+      if ((begins += 1) === 2) {
+        throw new Error('away');
+      }
+    });
+    const { status } = await post('/conflicting', 'a').finally(clearFailpoints);
+    expect(status).toBe(503);
+    await eventually(() => finalized === 1, 'the end is told');
   });
 
   it('runs again after a conflict, as if it had never begun', async () => {
