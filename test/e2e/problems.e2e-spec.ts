@@ -6,6 +6,7 @@ import {
   Controller,
   HttpException,
   Injectable,
+  Param,
   Post,
   UseFilters,
   UseGuards,
@@ -22,9 +23,11 @@ import {
   CurrentIdempotency,
   Idempotent,
   IDEMPOTENCY_CODES,
+  IdempotencyError,
   IdempotencyException,
   IdempotencyModule,
   memoryStore,
+  type IdempotencyCode,
   type IdempotencyContext,
   type IdempotencyStore,
 } from 'nestjs-idempotency';
@@ -99,6 +102,14 @@ class OrdersController {
   async steps(@CurrentIdempotency() once: IdempotencyContext) {
     await once.step(`step of attempt ${once.attempt}`, () => (runs += 1));
     throw new Error('not yet');
+  }
+
+  /** What comes about inside of an operation, or while the application closes, is passed on by the handler. */
+  @Post('inner/:code')
+  @Idempotent()
+  inner(@Param('code') code: IdempotencyCode) {
+    const retryable = !code.endsWith('BROKEN');
+    throw new IdempotencyError(code, 'It is so.', retryable ? { retryAfterSeconds: 1 } : {});
   }
 
   @Post('house')
@@ -197,6 +208,9 @@ describe.each(platforms)('problems on %s', (platform) => {
         store.claim = claim;
       });
     },
+    IDEMPOTENCY_SHUTTING_DOWN: () => post('/inner/IDEMPOTENCY_SHUTTING_DOWN'),
+    IDEMPOTENCY_TRANSACTION_BROKEN: () => post('/inner/IDEMPOTENCY_TRANSACTION_BROKEN'),
+    IDEMPOTENCY_TRANSACTION_CONFLICT: () => post('/inner/IDEMPOTENCY_TRANSACTION_CONFLICT'),
     IDEMPOTENCY_STEPS_CHANGED: async () => {
       expect((await post('/steps')).status).toBe(500);
       return post('/steps');
@@ -215,6 +229,9 @@ describe.each(platforms)('problems on %s', (platform) => {
     ['IDEMPOTENCY_KEY_EXPIRED', 409, false],
     ['IDEMPOTENCY_STORE_UNAVAILABLE', 503, true],
     ['IDEMPOTENCY_RECORD_UNREADABLE', 500, false],
+    ['IDEMPOTENCY_SHUTTING_DOWN', 503, true],
+    ['IDEMPOTENCY_TRANSACTION_BROKEN', 500, false],
+    ['IDEMPOTENCY_TRANSACTION_CONFLICT', 503, true],
     ['IDEMPOTENCY_STEPS_CHANGED', 500, false],
     // Fastify answers a body of an unknown type itself
     ...(platform === 'express'
