@@ -1,0 +1,56 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Body, Controller, Inject, Post } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import { CurrentIdempotency, Idempotent, type IdempotencyContext } from '../../../src/index.js';
+import { LedgerEntry, Stock } from './entities.js';
+import { intentName, type Intent } from './options.js';
+import { charge } from './provider-client.js';
+
+export const PROVIDER_PORT = Symbol('PROVIDER_PORT');
+
+/** One route for each way to have an effect. Every answer names the run that it comes from. */
+@Controller()
+export class ChaosController {
+  constructor(
+    private readonly dataSource: DataSource,
+    @Inject(PROVIDER_PORT) private readonly providerPort: number,
+  ) {}
+
+  /** The effect is at another system, which knows repeated calls by their derived key. */
+  @Post('lease')
+  @Idempotent()
+  async lease(@Body() intent: Intent, @CurrentIdempotency() once: IdempotencyContext) {
+    const nonce = randomUUID();
+    await sleep(intent.holdMs / 2);
+    const charged = await charge(this.providerPort, {
+      idempotencyKey: once.derive('charge'),
+      ...run(intent, once, nonce),
+    });
+    await sleep(intent.holdMs / 2);
+    return { nonce, charge: charged };
+  }
+
+  /**
+   * What must not be done: an effect in a transaction of its own, which neither knows nor asks whether the
+   * attempt still owns its claim.
+   */
+  @Post('unfenced')
+  @Idempotent()
+  async unfenced(@Body() intent: Intent, @CurrentIdempotency() once: IdempotencyContext) {
+    const nonce = randomUUID();
+    await sleep(intent.holdMs / 2);
+    await this.dataSource.transaction(async (manager) => {
+      await manager.decrement(Stock, { sku: intent.sku }, 'quantity', intent.amount);
+      await manager.insert(LedgerEntry, { ...run(intent, once, nonce), sku: intent.sku });
+    });
+    await sleep(intent.holdMs / 2);
+    return { nonce };
+  }
+}
+
+function run({ amount, variant }: Intent, once: IdempotencyContext, nonce: string) {
+  const { attempt } = once;
+  const intent = intentName(once.scope, once.key);
+  return { intent, nonce, amount, variant, fence: String(once.fence), attempt };
+}

@@ -1,0 +1,34 @@
+import type { DataSourceOptions } from 'typeorm';
+import type { Failpoint } from '../../../src/engine/failpoints.js';
+import type { BadVariant } from '../bad/variants.js';
+
+/** Short, so that a pause of a second outlives it several times. In milliseconds. */
+export const LEASE_MS = 400;
+
+/** What an application is told by the message that starts it. */
+export interface AppOptions {
+  readonly platform: 'express' | 'fastify';
+  readonly dataSource: DataSourceOptions;
+  readonly providerPort: number;
+  /** A known-bad variant of the library, which the checker has to find out. */
+  readonly variant?: BadVariant;
+  /** What happens, once, when an operation passes this point. */
+  readonly failpoint?: { readonly at: Failpoint; readonly action: FailpointAction };
+}
+
+export type FailpointAction = 'SIGKILL' | 'SIGSTOP' | 'throw';
+
+/** The body of every request: one intent of a client. */
+export interface Intent {
+  readonly sku: string;
+  readonly amount: number;
+  /** How long the handler takes, half of it before and half after its effect. */
+  readonly holdMs: number;
+  /** Told apart by the fingerprint and by nothing else. */
+  readonly variant: string;
+}
+
+/** What names an intent everywhere: in the ledger, at the payment provider and in the history. */
+export function intentName(scope: string, key: string): string {
+  return `${scope}/${key}`;
+}

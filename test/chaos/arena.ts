@@ -1,0 +1,169 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DataSource, type DataSourceOptions } from 'typeorm';
+import { TypeOrmStore } from '../../src/stores/typeorm/typeorm.store.js';
+import { LedgerEntry, Stock } from './app/entities.js';
+import { LEASE_MS, type AppOptions } from './app/options.js';
+import { check, type Violation } from './checker.js';
+import { Clients, SKUS } from './clients.js';
+import type { Tooth } from './configurations.js';
+import type { DatabaseServer } from './database/server.js';
+import { gather, INITIAL_STOCK, type Evidence } from './evidence.js';
+import { exitOf, Fleet, portOf, startProgram } from './fleet.js';
+import { History } from './history.js';
+import { Nemesis, type Fault, type Surroundings } from './nemesis.js';
+import { ChaosProxy } from './proxy.js';
+import { Random } from './random.js';
+
+const PLATFORMS = ['express', 'express', 'fastify'] as const;
+const CLIENTS = 24;
+/** After the last fault every key has an outcome within so long, in milliseconds. */
+const GRACE_MS = LEASE_MS + 5_000;
+
+export interface Result {
+  readonly evidence: Evidence;
+  readonly violations: readonly Violation[];
+  readonly faults: readonly Fault[];
+  readonly poolSize: number;
+  readonly seconds: number;
+}
+
+export interface Fight {
+  readonly configuration: Tooth;
+  readonly seed: number;
+  readonly seconds: number;
+  readonly build: string;
+  /** None for SQLite. */
+  readonly server?: DatabaseServer;
+  /** Ends with the first violation. */
+  readonly untilCaught: boolean;
+}
+
+/** One run: applications, clients and faults for a while, then quiet, then the checker. */
+export async function fight(given: Fight): Promise<Result> {
+  const closing: (() => Promise<unknown>)[] = [];
+  try {
+    return await fightOn(given, closing);
+  } finally {
+    for (const close of closing.reverse()) {
+      await close();
+    }
+  }
+}
+
+async function fightOn(
+  { configuration, seed, seconds, build, server, untilCaught }: Fight,
+  closing: (() => Promise<unknown>)[],
+): Promise<Result> {
+  const random = new Random(seed).fork(configuration.name);
+  const history = new History();
+  const poolSize = random.pick([2, 4, 8]);
+
+  const folder = await mkdtemp(join(tmpdir(), 'idempotency-chaos-'));
+  closing.push(() => rm(folder, { recursive: true, force: true }));
+  const proxy = server && (await ChaosProxy.start(server.port));
+  closing.push(async () => proxy?.close());
+  const reach = (port: number | undefined): DataSourceOptions =>
+    server && port !== undefined ? server.options(port) : sqliteIn(folder);
+  const observer = await prepare(reach(server?.port));
+  closing.push(() => observer.destroy());
+
+  const provider = startProgram(build, 'provider', []);
+  closing.push(() => {
+    provider.kill('SIGKILL');
+    return exitOf(provider);
+  });
+  const providerPort = await portOf(provider);
+  const { variant } = configuration;
+  const apps = PLATFORMS.map((platform): AppOptions => {
+    const dataSource = { ...reach(proxy?.port), poolSize } as DataSourceOptions;
+    return { platform, dataSource, providerPort, ...(variant !== undefined && { variant }) };
+  });
+  const fleet = await Fleet.start(build, apps);
+  closing.push(() => fleet.close());
+
+  const began = performance.now();
+  const nemesis = new Nemesis(
+    fleet,
+    server && proxy && surroundings(server, proxy, observer),
+    history,
+    random.fork('nemesis'),
+  );
+  closing.push(() => nemesis.stop());
+  const clients = new Clients(
+    configuration.path,
+    fleet.places,
+    history,
+    random.fork('clients'),
+    CLIENTS,
+  );
+  closing.push(() => clients.finish(0));
+
+  const look = async (): Promise<{ evidence: Evidence; violations: Violation[] }> => {
+    const evidence = await gather(snapshot(history), observer, providerPort, fleet.deaths);
+    return { evidence, violations: check(evidence, configuration.effectsAt) };
+  };
+  const end = began + seconds * 1_000;
+  while (performance.now() < end) {
+    await sleep(Math.min(1_000, end - performance.now()));
+    const seen = untilCaught ? await look().catch(() => undefined) : undefined;
+    if (seen !== undefined && seen.violations.length > 0) {
+      break;
+    }
+  }
+  await nemesis.stop();
+  await clients.finish(GRACE_MS);
+  const seen = await look();
+  const took = (performance.now() - began) / 1_000;
+  return { ...seen, faults: nemesis.faults, poolSize, seconds: took };
+}
+
+/** The tables, and a stock to sell from. */
+async function prepare(options: DataSourceOptions): Promise<DataSource> {
+  const observer = new DataSource({
+    ...options,
+    entities: [Stock, LedgerEntry],
+    synchronize: true,
+    dropSchema: true,
+  } as DataSourceOptions);
+  await observer.initialize();
+  await new TypeOrmStore(observer).init();
+  await observer.manager.insert(
+    Stock,
+    SKUS.map((sku) => ({ sku, quantity: INITIAL_STOCK })),
+  );
+  return observer;
+}
+
+function sqliteIn(folder: string): DataSourceOptions {
+  return {
+    type: 'better-sqlite3',
+    database: join(folder, 'chaos.sqlite'),
+    enableWAL: true,
+  };
+}
+
+function surroundings(
+  server: DatabaseServer,
+  proxy: ChaosProxy,
+  observer: DataSource,
+): Surroundings {
+  return {
+    proxy,
+    precious: 'idempotency_record',
+    terminateAll: () => observer.query(server.terminateAll),
+    crash: () => server.crash(),
+  };
+}
+
+/** What is known at this moment: the effects are looked at after it, and so can only be more. */
+function snapshot({ calls, intents, stuck, faults }: History): History {
+  const now = new History();
+  now.calls.push(...calls);
+  now.intents.push(...intents);
+  now.stuck.push(...stuck);
+  now.faults.push(...faults);
+  return now;
+}
