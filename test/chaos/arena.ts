@@ -8,7 +8,7 @@ import { LedgerEntry, Stock } from './app/entities.js';
 import { LEASE_MS, type AppOptions } from './app/options.js';
 import { check, type Violation } from './checker.js';
 import { Clients, SKUS } from './clients.js';
-import type { Tooth } from './configurations.js';
+import { isTooth, type Configuration, type Tooth } from './configurations.js';
 import type { DatabaseServer } from './database/server.js';
 import { gather, INITIAL_STOCK, type Evidence } from './evidence.js';
 import { exitOf, Fleet, portOf, startProgram } from './fleet.js';
@@ -31,14 +31,12 @@ export interface Result {
 }
 
 export interface Fight {
-  readonly configuration: Tooth;
+  readonly configuration: Configuration | Tooth;
   readonly seed: number;
   readonly seconds: number;
   readonly build: string;
   /** None for SQLite. */
   readonly server?: DatabaseServer;
-  /** Ends with the first violation. */
-  readonly untilCaught: boolean;
 }
 
 /** One run: applications, clients and faults for a while, then quiet, then the checker. */
@@ -54,7 +52,7 @@ export async function fight(given: Fight): Promise<Result> {
 }
 
 async function fightOn(
-  { configuration, seed, seconds, build, server, untilCaught }: Fight,
+  { configuration, seed, seconds, build, server }: Fight,
   closing: (() => Promise<unknown>)[],
 ): Promise<Result> {
   const random = new Random(seed).fork(configuration.name);
@@ -76,7 +74,7 @@ async function fightOn(
     return exitOf(provider);
   });
   const providerPort = await portOf(provider);
-  const { variant } = configuration;
+  const variant = isTooth(configuration) ? configuration.variant : undefined;
   const apps = PLATFORMS.map((platform): AppOptions => {
     const dataSource = { ...reach(proxy?.port), poolSize } as DataSourceOptions;
     return { platform, dataSource, providerPort, ...(variant !== undefined && { variant }) };
@@ -90,6 +88,7 @@ async function fightOn(
     server && proxy && surroundings(server, proxy, observer),
     history,
     random.fork('nemesis'),
+    configuration.faults,
   );
   closing.push(() => nemesis.stop());
   const clients = new Clients(
@@ -99,7 +98,7 @@ async function fightOn(
     random.fork('clients'),
     CLIENTS,
   );
-  closing.push(() => clients.finish(0));
+  closing.push(async () => clients.close());
 
   const look = async (): Promise<{ evidence: Evidence; violations: Violation[] }> => {
     const evidence = await gather(snapshot(history), observer, providerPort, fleet.deaths);
@@ -108,16 +107,22 @@ async function fightOn(
   const end = began + seconds * 1_000;
   while (performance.now() < end) {
     await sleep(Math.min(1_000, end - performance.now()));
-    const seen = untilCaught ? await look().catch(() => undefined) : undefined;
-    if (seen !== undefined && seen.violations.length > 0) {
+    // a look may meet a database that is on its way up
+    if (isTooth(configuration) && (await look().then(isCaught(configuration), () => false))) {
       break;
     }
   }
   await nemesis.stop();
   await clients.finish(GRACE_MS);
+  await clients.audit();
   const seen = await look();
   const took = (performance.now() - began) / 1_000;
   return { ...seen, faults: nemesis.faults, poolSize, seconds: took };
+}
+
+/** Whether the promise that it breaks was seen broken. */
+export function isCaught({ breaks }: Tooth): (seen: Pick<Result, 'violations'>) => boolean {
+  return ({ violations }) => violations.some(({ rule }) => rule === breaks);
 }
 
 /** The tables, and a stock to sell from. */

@@ -34,7 +34,10 @@ async function sourcesOf(folder: string): Promise<string[]> {
 
 async function compile(source: string, out: string): Promise<void> {
   const filename = join(ROOT, source);
-  const { code } = await transform(await readFile(filename, 'utf8'), { filename });
+  const { code } = await transform(await readFile(filename, 'utf8'), {
+    filename,
+    sourceMaps: false,
+  });
   const target = join(out, source.replace(/\.ts$/, '.js'));
   await mkdir(dirname(target), { recursive: true });
   await writeFile(target, code);

@@ -2,9 +2,26 @@ import { INITIAL_STOCK, type Evidence } from './evidence.js';
 import { groupBy } from './group-by.js';
 import type { Call, IntentRecord } from './history.js';
 
+/** What the library promises, as far as answers and effects can show it. */
+export type Rule =
+  | 'all answers are the same'
+  | 'a retry after the answer is a replay'
+  | 'no odd answer'
+  | 'no other body is answered'
+  | 'exactly one effect'
+  | 'at most one effect'
+  | 'the answer tells the effect'
+  | 'tenants are independent'
+  | 'stock and ledger add up'
+  | 'a fence belongs to one attempt'
+  | 'fences rise'
+  | 'every key has an outcome once the faults are over'
+  | 'no application dies by itself'
+  | 'nothing is left open';
+
 /** A promise that was broken, and how it shows. */
 export interface Violation {
-  readonly rule: string;
+  readonly rule: Rule;
   readonly intent?: string;
   readonly detail: string;
 }
@@ -12,7 +29,6 @@ export interface Violation {
 /** One effect of an intent, wherever it is to be found. */
 interface Effect {
   readonly nonce: string;
-  readonly variant: string;
 }
 
 interface Outcome {
@@ -34,21 +50,20 @@ export function check(evidence: Evidence, effectsAt: readonly EffectsAt[]): Viol
       return [
         ...agreement(record, own),
         ...realTime(record, own),
-        ...known(record, own),
+        ...noOddAnswer(record, own),
+        ...noOtherBody(record, own),
         ...effects.flatMap((of) => exactlyOnce(record, own, of.get(record.intent) ?? [])),
       ];
     }),
     ...independence(history.calls),
     ...accounts(evidence),
     ...fences(evidence),
-    ...history.stuck.map((intent) => ({
-      rule: 'liveness',
-      intent,
-      detail: 'no outcome although the faults are over',
-    })),
-    ...deaths.map((detail) => ({ rule: 'no application dies by itself', detail })),
+    ...history.stuck.flatMap((intent) =>
+      broken('every key has an outcome once the faults are over', 'it has none', intent),
+    ),
+    ...deaths.flatMap((detail) => broken('no application dies by itself', detail)),
     ...(openTransactions > 0
-      ? [{ rule: 'nothing is left open', detail: `${openTransactions} idle in transaction` }]
+      ? broken('nothing is left open', `${openTransactions} idle in transaction`)
       : []),
   ];
 }
@@ -58,10 +73,14 @@ export function acknowledged(calls: readonly Call[]): Call[] {
   return calls.filter(({ certainty, unrecorded }) => certainty === 'ok' && unrecorded !== true);
 }
 
+function broken(rule: Rule, detail: string, intent?: string): Violation[] {
+  return [{ rule, detail, ...(intent !== undefined && { intent }) }];
+}
+
 function agreement({ intent }: IntentRecord, calls: readonly Call[]): Violation[] {
   const bodies = new Set(acknowledged(calls).map(({ body }) => body));
   return bodies.size > 1
-    ? [{ rule: 'all answers are the same', intent, detail: [...bodies].join(' and ') }]
+    ? broken('all answers are the same', [...bodies].join(' and '), intent)
     : [];
 }
 
@@ -74,35 +93,32 @@ function realTime({ intent }: IntentRecord, calls: readonly Call[]): Violation[]
       ({ certainty, replayed, code }) =>
         (certainty === 'ok' && replayed !== true) || code === 'IDEMPOTENCY_IN_PROGRESS',
     )
-    .map(({ status, code }) => ({
-      rule: 'a retry after the answer is a replay',
-      intent,
-      detail: `it was answered ${status} ${code ?? 'by a run of its own'}`,
-    }));
+    .flatMap(({ status, code }) =>
+      broken(
+        'a retry after the answer is a replay',
+        `it was answered ${status} ${code ?? 'by a run of its own'}`,
+        intent,
+      ),
+    );
 }
 
-/** No answer that nobody promised, and none to a body other than the one that ran. */
-function known({ intent, variants }: IntentRecord, calls: readonly Call[]): Violation[] {
+/** Clients that do what they should are told to wait, or to come again, or the outcome. */
+function noOddAnswer({ intent, variants }: IntentRecord, calls: readonly Call[]): Violation[] {
+  return calls
+    .filter(({ status, code, certainty }) => {
+      const isReuse = variants.length > 1 && code === 'IDEMPOTENCY_KEY_REUSED';
+      const isWait = code === 'IDEMPOTENCY_IN_PROGRESS';
+      const isRefused = typeof status === 'number' && status >= 400 && status < 500;
+      return (isRefused || certainty === 'fail') && !isReuse && !isWait;
+    })
+    .flatMap(({ status, code }) => broken('no odd answer', `${status} ${code ?? ''}`, intent));
+}
+
+function noOtherBody({ intent }: IntentRecord, calls: readonly Call[]): Violation[] {
   const answered = new Set(acknowledged(calls).map(({ variant }) => variant));
-  const odd = calls.filter(({ certainty, status }) =>
-    variants.length > 1
-      ? false
-      : certainty === 'fail' || (typeof status === 'number' && isOdd(status)),
-  );
-  return [
-    ...odd.map(({ status, code }) => ({
-      rule: 'no odd answer',
-      intent,
-      detail: `${status} ${code ?? ''}`,
-    })),
-    ...(answered.size > 1
-      ? [{ rule: 'no other body is answered', intent, detail: [...answered].join(' and ') }]
-      : []),
-  ];
-}
-
-function isOdd(status: number): boolean {
-  return status >= 400 && status < 500 && status !== 409;
+  return answered.size > 1
+    ? broken('no other body is answered', [...answered].join(' and '), intent)
+    : [];
 }
 
 function exactlyOnce(
@@ -111,9 +127,9 @@ function exactlyOnce(
   effects: readonly Effect[],
 ): Violation[] {
   const [answer] = acknowledged(calls);
-  const rule = answer === undefined ? 'at most one effect' : 'exactly one effect';
   if (effects.length > 1 || (answer !== undefined && effects.length === 0)) {
-    return [{ rule, intent, detail: `${effects.length} effects` }];
+    const rule = answer === undefined ? 'at most one effect' : 'exactly one effect';
+    return broken(rule, `${effects.length} effects`, intent);
   }
   if (answer === undefined) {
     return [];
@@ -122,13 +138,7 @@ function exactlyOnce(
   const effect = effects[0] as Effect;
   return [nonce, charge].includes(effect.nonce)
     ? []
-    : [
-        {
-          rule: 'the answer tells the effect',
-          intent,
-          detail: `${answer.body} and ${effect.nonce}`,
-        },
-      ];
+    : broken('the answer tells the effect', `${answer.body} and ${effect.nonce}`, intent);
 }
 
 function effectsOf({ ledger, attempts }: Evidence, at: EffectsAt): Map<string, Effect[]> {
@@ -137,7 +147,7 @@ function effectsOf({ ledger, attempts }: Evidence, at: EffectsAt): Map<string, E
   }
   const charges = attempts
     .filter(({ charged }) => charged)
-    .map(({ intent, charge, variant }) => ({ intent, nonce: charge, variant }));
+    .map(({ intent, charge }) => ({ intent, nonce: charge }));
   return groupBy(charges, ({ intent }) => intent);
 }
 
@@ -150,39 +160,36 @@ function independence(calls: readonly Call[]): Violation[] {
   return [...owners.values()]
     .map((sharing) => [...new Set(sharing.map(({ intent }) => intent))])
     .filter((intents) => intents.length > 1)
-    .map((intents) => ({ rule: 'tenants are independent', detail: intents.join(' and ') }));
+    .flatMap((intents) => broken('tenants are independent', intents.join(' and ')));
 }
 
 /** What left the stock is what the ledger holds. */
 function accounts({ ledger, stock }: Evidence): Violation[] {
+  const sales = groupBy(ledger, ({ sku }) => sku);
   return stock.flatMap(({ sku, quantity }) => {
-    const sold = ledger
-      .filter((entry) => entry.sku === sku)
-      .reduce((sum, { amount }) => sum + amount, 0);
-    const detail = `${sku}: ${INITIAL_STOCK - quantity} taken, ${sold} in the ledger`;
-    return INITIAL_STOCK - quantity === sold ? [] : [{ rule: 'stock and ledger add up', detail }];
+    const sold = (sales.get(sku) ?? []).reduce((sum, { amount }) => sum + amount, 0);
+    const taken = INITIAL_STOCK - quantity;
+    const detail = `${sku}: ${taken} taken, ${sold} in the ledger`;
+    return taken === sold ? [] : broken('stock and ledger add up', detail);
   });
 }
 
 /** No two attempts share a fence, and of one intent the later attempt has the higher one. */
 function fences({ attempts }: Evidence): Violation[] {
-  const violations: Violation[] = [];
-  for (const [fence, sharing] of groupBy(attempts, (attempt) => attempt.fence)) {
+  const shared = [...groupBy(attempts, ({ fence }) => fence)].flatMap(([fence, sharing]) => {
     const runs = new Set(sharing.map(({ nonce }) => nonce));
-    if (runs.size > 1) {
-      violations.push({
-        rule: 'a fence belongs to one attempt',
-        detail: `${fence}: ${runs.size} runs`,
-      });
-    }
-  }
-  for (const [intent, own] of groupBy(attempts, (attempt) => attempt.intent)) {
+    return runs.size > 1
+      ? broken('a fence belongs to one attempt', `${fence}: ${runs.size} runs`)
+      : [];
+  });
+  const falling = [...groupBy(attempts, ({ intent }) => intent)].flatMap(([intent, own]) => {
     const numbers = own
-      .toSorted((one, other) => Number(BigInt(one.fence) - BigInt(other.fence)))
+      .toSorted((one, other) => (BigInt(one.fence) < BigInt(other.fence) ? -1 : 1))
       .map(({ attempt }) => attempt);
-    if (numbers.some((number, index) => index > 0 && number <= (numbers[index - 1] as number))) {
-      violations.push({ rule: 'fences rise', intent, detail: `attempts ${numbers.join(', ')}` });
-    }
-  }
-  return violations;
+    const isRising = numbers.every(
+      (number, index) => index === 0 || number > (numbers[index - 1] as number),
+    );
+    return isRising ? [] : broken('fences rise', `attempts ${numbers.join(', ')}`, intent);
+  });
+  return [...shared, ...falling];
 }

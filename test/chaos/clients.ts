@@ -26,6 +26,7 @@ export class Clients {
   /** When everything must have been answered; set when the faults are over. */
   private deadline = Infinity;
   private readonly loops: Promise<void>[];
+  private readonly opened: Wanted[] = [];
 
   constructor(
     private readonly path: string,
@@ -44,6 +45,22 @@ export class Clients {
     this.isOver = true;
     this.deadline = performance.now() + graceMs;
     await Promise.all(this.loops);
+  }
+
+  /** Asks for every intent once more, now that nothing disturbs: its outcome must still be there. */
+  async audit(): Promise<void> {
+    const left = [...this.opened];
+    const auditor = async (random: Random): Promise<void> => {
+      for (let wanted = left.pop(); wanted !== undefined; wanted = left.pop()) {
+        await this.untilAnswered(wanted, random);
+      }
+    };
+    await Promise.all(this.loops.map((_, number) => auditor(this.random.fork(`audit ${number}`))));
+  }
+
+  close(): void {
+    this.isOver = true;
+    this.deadline = 0;
     this.agent.destroy();
   }
 
@@ -88,7 +105,11 @@ export class Clients {
     }
   }
 
-  private open({ tenant, key }: Wanted, variants: readonly string[]): void {
+  private open(wanted: Wanted, variants: readonly string[]): void {
+    const { tenant, key } = wanted;
+    this.opened.push(
+      ...variants.map((variant) => ({ ...wanted, body: { ...wanted.body, variant } })),
+    );
     this.history.intents.push({ intent: intentName(tenant, key), variants });
   }
 

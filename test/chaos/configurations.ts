@@ -1,5 +1,6 @@
 import type { BadVariant } from './bad/variants.js';
-import type { EffectsAt } from './checker.js';
+import type { EffectsAt, Rule } from './checker.js';
+import type { Fault } from './nemesis.js';
 
 /** One run: what is attacked, where, and for how long unless somebody says otherwise. */
 export interface Configuration {
@@ -9,11 +10,22 @@ export interface Configuration {
   readonly path: string;
   readonly effectsAt: readonly EffectsAt[];
   readonly seconds: number;
+  /**
+   * What is done to it.
+   * @default a choice that the seed makes
+   */
+  readonly faults?: readonly Fault[];
 }
 
 /** Something that is known to be wrong, and that the checker has to find within the time. */
 export interface Tooth extends Configuration {
   readonly variant?: BadVariant;
+  /** The promise that it breaks. */
+  readonly breaks: Rule;
+}
+
+export function isTooth(configuration: Configuration | Tooth): configuration is Tooth {
+  return 'breaks' in configuration;
 }
 
 export const configurations: readonly Configuration[] = [
@@ -47,15 +59,19 @@ export const teeth: readonly Tooth[] = [
     path: '/lease',
     effectsAt: ['provider'],
     seconds: 12,
+    faults: ['kill', 'pause'],
     variant: 'get-then-set',
+    breaks: 'all answers are the same',
   },
   {
     name: 'bad-no-owner-check',
     database: 'postgres',
     path: '/lease',
     effectsAt: ['provider'],
-    seconds: 20,
+    seconds: 12,
+    faults: ['pause'],
     variant: 'no-owner-check',
+    breaks: 'all answers are the same',
   },
   {
     name: 'bad-no-fence',
@@ -63,5 +79,7 @@ export const teeth: readonly Tooth[] = [
     path: '/unfenced',
     effectsAt: ['ledger'],
     seconds: 12,
+    faults: ['kill', 'pause'],
+    breaks: 'exactly one effect',
   },
 ];

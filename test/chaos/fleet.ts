@@ -6,6 +6,7 @@ import type { AppOptions } from './app/options.js';
 /** How long an application may take to end after SIGTERM, in milliseconds. */
 const SHUTDOWN_MS = 5_000;
 const STARTS = 10;
+const SPARES = 2;
 
 /** One of the applications: the place stays, the process in it changes. */
 export interface Place {
@@ -25,7 +26,6 @@ process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')));
 export function startProgram(build: string, name: string, said: string[]): ChildProcess {
   const child = fork(join(build, 'test/chaos/app', `${name}.js`), [], {
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-    execArgv: ['--enable-source-maps'],
   });
   children.add(child);
   child.once('exit', () => children.delete(child));
@@ -48,14 +48,14 @@ export function portOf(child: ChildProcess): Promise<number> {
   });
 }
 
-/** The applications under attack, and one more that is warm and waits to take somebody's place. */
+/** The applications under attack, and some more that are warm and wait to take somebody's place. */
 export class Fleet {
   readonly places: Place[] = [];
   /** Applications that ended although nobody had killed them. */
   readonly deaths: string[] = [];
   /** What the applications wrote, newest last. */
   readonly said: string[] = [];
-  private spare: ChildProcess | undefined;
+  private readonly spares: ChildProcess[] = [];
   private readonly doomed = new WeakSet<ChildProcess>();
   private isClosed = false;
 
@@ -64,7 +64,7 @@ export class Fleet {
   static async start(build: string, apps: readonly AppOptions[]): Promise<Fleet> {
     const fleet = new Fleet(build);
     await Promise.all(apps.map((options, number) => fleet.addPlace(number, options)));
-    fleet.spare = fleet.warmUp();
+    fleet.spares.push(...Array.from({ length: SPARES }, () => fleet.warmUp()));
     return fleet;
   }
 
@@ -85,8 +85,8 @@ export class Fleet {
 
   async close(): Promise<void> {
     this.isClosed = true;
-    const all = [...this.places.map((place) => place.process), this.spare];
-    await Promise.all(all.filter((it) => it !== undefined).map((it) => this.end(it)));
+    const all = [...this.places.map((place) => place.process), ...this.spares];
+    await Promise.all(all.map((it) => this.end(it)));
   }
 
   private async addPlace(number: number, options: AppOptions): Promise<void> {
@@ -96,8 +96,8 @@ export class Fleet {
   }
 
   private async occupy(place: Place): Promise<void> {
-    place.process = this.spare ?? this.warmUp();
-    this.spare = this.warmUp();
+    this.spares.push(this.warmUp());
+    place.process = this.spares.shift() as ChildProcess;
     await this.listen(place);
   }
 

@@ -32,6 +32,7 @@ export type Fault = (typeof processFaults)[number] | (typeof databaseFaults)[num
 export class Nemesis {
   /** The faults of this run: each run has some of them only, so that rare combinations come up. */
   readonly faults: readonly Fault[];
+  private readonly bag: Fault[] = [];
   private readonly over = new AbortController();
   private readonly running = new Set<Promise<void>>();
   private readonly done: Promise<void>;
@@ -42,12 +43,12 @@ export class Nemesis {
     private readonly surroundings: Surroundings | undefined,
     private readonly history: History,
     private readonly random: Random,
+    faults?: readonly Fault[],
   ) {
     const others: readonly Fault[] =
       surroundings === undefined ? ['terminate'] : ['terminate', ...databaseFaults];
     const chosen = others.filter(() => random.chance(0.75));
-    // every one of the known-bad variants gives itself away by one of the two
-    this.faults = ['kill', 'pause', ...chosen];
+    this.faults = faults ?? ['kill', 'pause', ...chosen];
     this.done = this.loop();
   }
 
@@ -65,7 +66,7 @@ export class Nemesis {
       if (this.over.signal.aborted) {
         return;
       }
-      const fault = this.random.pick(this.faults);
+      const fault = this.next();
       const going = this.begin(fault);
       if (going !== undefined) {
         this.history.faults.push({ at: performance.now(), fault });
@@ -73,6 +74,15 @@ export class Nemesis {
         void going.finally(() => this.running.delete(going));
       }
     }
+  }
+
+  /** Every fault once, in any order, before one comes again: a short run has seen them all. */
+  private next(): Fault {
+    if (this.bag.length === 0) {
+      this.bag.push(...this.faults);
+    }
+    const [fault] = this.bag.splice(this.random.between(0, this.bag.length - 1), 1);
+    return fault as Fault;
   }
 
   /** Undefined when it cannot be done just now. */

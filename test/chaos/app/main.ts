@@ -3,7 +3,8 @@
  * it is told how: so that whoever was killed has a successor at once.
  */
 import 'reflect-metadata';
-import type { IncomingMessage, Server } from 'node:http';
+import type { EventEmitter } from 'node:events';
+import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Module, type DynamicModule } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -16,6 +17,9 @@ import { LedgerEntry, Stock } from './entities.js';
 import { LEASE_MS, type AppOptions, type FailpointAction } from './options.js';
 import { markUnrecorded, noteUnrecorded } from './unrecorded.js';
 
+/** A connection that nobody uses holds up the shutdown for so long. */
+const KEEP_ALIVE_MS = 300;
+
 @Module({})
 class ChaosModule {
   static with({ dataSource, providerPort, variant }: AppOptions): DynamicModule {
@@ -24,6 +28,7 @@ class ChaosModule {
       imports: [
         TypeOrmModule.forRoot({
           ...dataSource,
+          ...(dataSource.type === 'postgres' && { extra: { onConnect: outliveErrors } }),
           entities: [Stock, LedgerEntry],
           // the database may be on its way up
           retryAttempts: 200,
@@ -43,6 +48,14 @@ class ChaosModule {
   }
 }
 
+/**
+ * Between the moment when `pg` hands a connection out and the one when TypeORM listens to it, an error of the
+ * connection has no listener and ends the process.
+ */
+function outliveErrors(client: EventEmitter): void {
+  client.on('error', () => undefined);
+}
+
 async function start(options: AppOptions): Promise<void> {
   const adapter =
     options.platform === 'express'
@@ -51,11 +64,12 @@ async function start(options: AppOptions): Promise<void> {
   const app = await NestFactory.create(ChaosModule.with(options), adapter, { logger: ['error'] });
   app.use(markUnrecorded);
   app.enableShutdownHooks();
+  const server = app.getHttpServer() as Server;
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
   await app.listen(0, '127.0.0.1');
   if (options.failpoint !== undefined) {
     arm(options.failpoint);
   }
-  const server = app.getHttpServer() as Server<typeof IncomingMessage>;
   process.send?.({ port: (server.address() as AddressInfo).port });
 }
 

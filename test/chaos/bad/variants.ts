@@ -16,6 +16,7 @@ export type BadVariant = keyof typeof badStores;
 export function badStore(variant: BadVariant): StoreDefinition {
   return {
     inject: [getDataSourceToken()],
-    useFactory: (dataSource: DataSource) => badStores[variant](new TypeOrmStore(dataSource)),
+    useFactory: (dataSource: DataSource) =>
+      badStores[variant](new TypeOrmStore(dataSource), dataSource),
   };
 }
