@@ -1,7 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import type { AppOptions } from './app/options.js';
+import type { AppCommand, AppOptions } from './app/options.js';
 
 /** How long an application may take to end after SIGTERM, in milliseconds. */
 const SHUTDOWN_MS = 5_000;
@@ -106,7 +106,7 @@ export class Fleet {
     for (let tries = 1; !this.isClosed; tries += 1) {
       const child = place.process;
       // a warm process reads it at once, one that still loads as soon as it has
-      child.send(place.options);
+      child.send({ start: place.options } satisfies AppCommand);
       try {
         place.port = await portOf(child);
         child.once('exit', (code, signal) => this.noteDeath(place, child, String(code ?? signal)));

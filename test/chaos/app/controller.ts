@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Body, Controller, Inject, Post } from '@nestjs/common';
+import { Body, Controller, Inject, Post, ServiceUnavailableException } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { CurrentIdempotency, Idempotent, type IdempotencyContext } from '../../../src/index.js';
 import { LedgerEntry, Stock } from './entities.js';
@@ -28,6 +28,7 @@ export class ChaosController {
       ...run(intent, once, nonce),
     });
     await sleep(intent.holdMs / 2);
+    failIfAsked(intent, once);
     return { nonce, charge: charged };
   }
 
@@ -46,6 +47,12 @@ export class ChaosController {
     });
     await sleep(intent.holdMs / 2);
     return { nonce };
+  }
+}
+
+function failIfAsked({ failsFirst }: Intent, { attempt }: IdempotencyContext): void {
+  if (failsFirst === true && attempt === 1) {
+    throw new ServiceUnavailableException('The first run was asked to fail.');
   }
 }
 

@@ -14,7 +14,7 @@ import { setFailpoint } from '../../../src/testing/index.js';
 import { badStore } from '../bad/variants.js';
 import { ChaosController, PROVIDER_PORT } from './controller.js';
 import { LedgerEntry, Stock } from './entities.js';
-import { LEASE_MS, type AppOptions, type FailpointAction } from './options.js';
+import { LEASE_MS, type AppCommand, type AppOptions, type Strike } from './options.js';
 import { markUnrecorded, noteUnrecorded } from './unrecorded.js';
 
 /** A connection that nobody uses holds up the shutdown for so long. */
@@ -67,28 +67,31 @@ async function start(options: AppOptions): Promise<void> {
   const server = app.getHttpServer() as Server;
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   await app.listen(0, '127.0.0.1');
-  if (options.failpoint !== undefined) {
-    arm(options.failpoint);
-  }
   process.send?.({ port: (server.address() as AddressInfo).port });
 }
 
-function arm({ at, action }: { at: Parameters<typeof setFailpoint>[0]; action: FailpointAction }) {
+function arm({ at, action }: Strike): void {
   let isArmed = true;
-  setFailpoint(at, () => {
+  setFailpoint(at, async () => {
     if (!isArmed) {
       return;
     }
     isArmed = false;
+    await new Promise((sent) => process.send?.('struck', sent));
     if (action === 'throw') {
       throw new Error(`The failpoint ${at} was armed.`);
     }
     process.kill(process.pid, action);
   });
+  process.send?.('armed');
 }
 
-process.once('message', (options: AppOptions) => {
-  start(options).catch((error: unknown) => {
+process.on('message', (command: AppCommand) => {
+  if ('arm' in command) {
+    arm(command.arm);
+    return;
+  }
+  start(command.start).catch((error: unknown) => {
     console.error(error);
     process.exit(1);
   });

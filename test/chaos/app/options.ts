@@ -5,18 +5,22 @@ import type { BadVariant } from '../bad/variants.js';
 /** Short, so that a pause of a second outlives it several times. In milliseconds. */
 export const LEASE_MS = 400;
 
-/** What an application is told by the message that starts it. */
+/** What an application is told by messages of its parent. */
+export type AppCommand = { readonly start: AppOptions } | { readonly arm: Strike };
+
 export interface AppOptions {
   readonly platform: 'express' | 'fastify';
   readonly dataSource: DataSourceOptions;
   readonly providerPort: number;
   /** A known-bad variant of the library, which the checker has to find out. */
   readonly variant?: BadVariant;
-  /** What happens, once, when an operation passes this point. */
-  readonly failpoint?: { readonly at: Failpoint; readonly action: FailpointAction };
 }
 
-export type FailpointAction = 'SIGKILL' | 'SIGSTOP' | 'throw';
+/** What happens, once, to the operation that passes the point next. Its process says `struck` before. */
+export interface Strike {
+  readonly at: Failpoint;
+  readonly action: 'SIGKILL' | 'SIGSTOP' | 'throw';
+}
 
 /** The body of every request: one intent of a client. */
 export interface Intent {
@@ -24,6 +28,8 @@ export interface Intent {
   readonly amount: number;
   /** How long the handler takes, half of it before and half after its effect. */
   readonly holdMs: number;
+  /** The first run fails after its effect. */
+  readonly failsFirst?: boolean;
   /** Told apart by the fingerprint and by nothing else. */
   readonly variant: string;
 }
