@@ -1,6 +1,5 @@
 import { rm } from 'node:fs/promises';
 import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { randomUUID } from 'node:crypto';
 import type { DataSource } from 'typeorm';
 import { TypeOrmStore } from '../../src/stores/typeorm/typeorm.store.js';
@@ -53,17 +52,19 @@ export class CrashStage {
 
   /** The application that is struck next; a new one after the last was killed. */
   async victim(): Promise<Actor> {
-    const { process: child } = this.doomed ?? {};
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) {
-      this.doomed = await this.start('express');
-    }
-    return this.doomed as Actor;
+    this.doomed ??= await this.start('express');
+    return this.doomed;
   }
 
-  /** Whatever passes the point next is struck. Resolves when that is sure to happen. */
+  /** Whatever passes the point next is struck. `struck` resolves when that has happened. */
   async arm({ process: child }: Actor, strike: Strike): Promise<{ struck: Promise<void> }> {
     const armed = message(child, 'armed');
-    const struck = message(child, 'struck');
+    const struck = message(child, 'struck').then(async () => {
+      if (strike.action === 'SIGKILL') {
+        await exitOf(child);
+        this.doomed = undefined;
+      }
+    });
     child.send({ arm: strike } satisfies AppCommand);
     await armed;
     return { struck };
@@ -112,11 +113,14 @@ export class CrashStage {
   }
 }
 
-async function message(child: ChildProcess, expected: string): Promise<void> {
-  for (;;) {
-    const [said] = (await once(child, 'message')) as [unknown];
-    if (said === expected) {
-      return;
-    }
-  }
+function message(child: ChildProcess, expected: string): Promise<void> {
+  return new Promise((resolve) => {
+    const listen = (said: unknown): void => {
+      if (said === expected) {
+        child.off('message', listen);
+        resolve();
+      }
+    };
+    child.on('message', listen);
+  });
 }
