@@ -1,5 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DataSource, type DataSourceOptions } from 'typeorm';
@@ -16,6 +14,7 @@ import { History } from './history.js';
 import { Nemesis, type Fault, type Surroundings } from './nemesis.js';
 import { ChaosProxy } from './proxy.js';
 import { Random } from './random.js';
+import { temporaryFolder } from './temporary.js';
 
 const PLATFORMS = ['express', 'express', 'fastify'] as const;
 const CLIENTS = 24;
@@ -59,12 +58,12 @@ async function fightOn(
   const history = new History();
   const poolSize = random.pick([2, 4, 8]);
 
-  const folder = await mkdtemp(join(tmpdir(), 'idempotency-chaos-'));
-  closing.push(() => rm(folder, { recursive: true, force: true }));
+  const folder = await temporaryFolder('sqlite');
+  closing.push(() => folder.remove());
   const proxy = server && (await ChaosProxy.start(server.port));
   closing.push(async () => proxy?.close());
   const reach = (port: number | undefined): DataSourceOptions =>
-    server && port !== undefined ? server.options(port) : sqliteIn(folder);
+    server && port !== undefined ? server.options(port) : sqliteIn(folder.path);
   const observer = await prepare(reach(server?.port));
   closing.push(() => observer.destroy());
 

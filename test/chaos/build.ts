@@ -1,17 +1,18 @@
-import { mkdir, mkdtemp, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { transform } from '@swc/core';
+import { temporaryFolder, type TemporaryFolder } from './temporary.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
 /**
- * Compiles the library and the applications once, into a temporary folder, and answers its name. A process
+ * Compiles the library and the applications once, into a temporary folder. A process
  * that starts from there takes half the time of one that compiles for itself, and chaos starts hundreds.
  */
-export async function buildApplications(): Promise<string> {
-  const out = await mkdtemp(join(tmpdir(), 'idempotency-chaos-build-'));
+export async function buildApplications(): Promise<TemporaryFolder> {
+  const folder = await temporaryFolder('build');
+  const out = folder.path;
   const sources = [
     ...(await sourcesOf('src')),
     ...(await sourcesOf('test/chaos/app')),
@@ -22,7 +23,7 @@ export async function buildApplications(): Promise<string> {
     writeFile(join(out, 'package.json'), '{ "type": "module" }'),
     ...sources.map((source) => compile(source, out)),
   ]);
-  return out;
+  return folder;
 }
 
 async function sourcesOf(folder: string): Promise<string[]> {

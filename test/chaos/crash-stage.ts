@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises';
 import type { ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import type { DataSource } from 'typeorm';
@@ -9,6 +8,7 @@ import { LedgerEntry, Stock } from './app/entities.js';
 import { intentName, type AppCommand, type Intent, type Strike } from './app/options.js';
 import type { ChargeAttempt } from './app/provider.js';
 import { buildApplications } from './build.js';
+import type { TemporaryFolder } from './temporary.js';
 import { exitOf, portOf, startProgram } from './fleet.js';
 
 const SKU = 'sku-0';
@@ -28,7 +28,7 @@ export class CrashStage {
   other!: Actor;
 
   private constructor(
-    private readonly build: string,
+    private readonly build: TemporaryFolder,
     private readonly database: TestDatabase,
     readonly observer: DataSource,
     private readonly provider: ChildProcess,
@@ -41,7 +41,7 @@ export class CrashStage {
     const observer = await database.open({ synchronize: true, entities: [Stock, LedgerEntry] });
     await new TypeOrmStore(observer).init();
     await observer.manager.insert(Stock, { sku: SKU, quantity: STOCK });
-    const provider = startProgram(build, 'provider', []);
+    const provider = startProgram(build.path, 'provider', []);
     const stage = new CrashStage(build, database, observer, provider, await portOf(provider));
     stage.children.push(provider);
     stage.warmUp();
@@ -94,11 +94,11 @@ export class CrashStage {
     this.children.forEach((child) => child.kill('SIGKILL'));
     await Promise.all(this.children.map(exitOf));
     await this.database.drop();
-    await rm(this.build, { recursive: true, force: true });
+    await this.build.remove();
   }
 
   private warmUp(): void {
-    const child = startProgram(this.build, 'main', []);
+    const child = startProgram(this.build.path, 'main', []);
     this.children.push(child);
     this.warm.push(child);
   }

@@ -7,7 +7,6 @@
  *   npm run chaos -- --config lease-pg --seed 42      one of them
  */
 import 'reflect-metadata';
-import { rm } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { fight, isCaught, type Fight, type Result } from './arena.js';
 import { buildApplications } from './build.js';
@@ -88,13 +87,13 @@ async function main({ runs, seed, factor }: Plan): Promise<boolean> {
           configuration,
           seed,
           seconds: seconds * factor,
-          build,
+          build: build.path,
           ...(server !== undefined && { server }),
         })) && isGood;
     }
   } finally {
     await Promise.all([...servers.values()].map((server) => server.close()));
-    await rm(build, { recursive: true, force: true });
+    await build.remove();
   }
   return isGood;
 }

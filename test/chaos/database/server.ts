@@ -1,11 +1,11 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chown, mkdtemp, rm } from 'node:fs/promises';
+import { chown } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSourceOptions } from 'typeorm';
+import { temporaryFolder } from '../temporary.js';
 
 /** A database server of our own, which a run may restart as it likes. */
 export interface DatabaseServer {
@@ -32,15 +32,11 @@ export interface Home {
 
 /** A folder and a port for a server. */
 export async function newHome(name: string): Promise<Home> {
-  const folder = await mkdtemp(join(tmpdir(), `idempotency-chaos-${name}-`));
+  const { path: folder, remove } = await temporaryFolder(name);
   if (unprivileged.uid !== undefined) {
     await chown(folder, unprivileged.uid, unprivileged.gid);
   }
-  return {
-    folder,
-    port: await freePort(),
-    remove: () => rm(folder, { recursive: true, force: true }),
-  };
+  return { folder, port: await freePort(), remove };
 }
 
 /** Runs a program to its end. */
