@@ -6,6 +6,7 @@ const typesOnly = [
   '!src/engine/engine-options.ts',
   '!src/idempotency.options.ts',
   '!src/idempotent.metadata.ts',
+  '!src/methods/method-options.ts',
 ];
 
 /** @type {import('jest').Config} */

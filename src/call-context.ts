@@ -32,3 +32,9 @@ export function enclosing(record: string): Call | undefined {
   }
   return undefined;
 }
+
+/** Whether the running code is part of an operation that has not ended. */
+export function isProtected(): boolean {
+  const call = calls.getStore();
+  return call?.operation !== undefined && !call.isOver;
+}

@@ -1,8 +1,11 @@
 import {
   Inject,
+  Logger,
   Module,
+  type BeforeApplicationShutdown,
   type DynamicModule,
   type OnApplicationShutdown,
+  type OnModuleDestroy,
   type OnModuleInit,
 } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
@@ -22,6 +25,7 @@ import {
 import type { IdempotencyModuleOptions } from './idempotency.options.js';
 import { IdempotencyService } from './idempotency.service.js';
 import { moduleSettings, type ModuleSettings } from './idempotency.settings.js';
+import { MethodExplorer } from './methods/method-explorer.js';
 import { misconfigured } from './options-check.js';
 import { checkAsyncRegistration, checkRegistration } from './registration-check.js';
 
@@ -56,16 +60,19 @@ import { checkAsyncRegistration, checkRegistration } from './registration-check.
     RequestOperations,
     CleanupTask,
     IdempotencyService,
+    MethodExplorer,
   ],
   exports: [IdempotencyService, RequestOperations, RouteSettingsRegistry],
 })
 export class IdempotencyModule
   extends ConfigurableModuleClass
-  implements OnModuleInit, OnApplicationShutdown
+  implements OnModuleInit, OnModuleDestroy, BeforeApplicationShutdown, OnApplicationShutdown
 {
   constructor(
     @Inject(IdempotencyEngine) private readonly engine: IdempotencyEngine,
     @Inject(RouteExplorer) private readonly routes: RouteExplorer,
+    @Inject(MethodExplorer) private readonly methods: MethodExplorer,
+    @Inject(IDEMPOTENCY_SETTINGS) private readonly settings: ModuleSettings,
     @Inject(ModulesContainer) private readonly modules: ModulesContainer,
   ) {
     super();
@@ -92,11 +99,22 @@ export class IdempotencyModule
     return super.forRootAsync(options);
   }
 
-  /** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for a store or a route that cannot work. */
+  /** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for a store, a route or a method that cannot work. */
   async onModuleInit(): Promise<void> {
     this.checkAlone();
-    this.routes.check();
+    this.routes.check(this.engine.store);
+    this.methods.check();
     await this.engine.start();
+    this.methods.start();
+    this.warn();
+  }
+
+  private warn(): void {
+    const { transactions } = this.engine.store;
+    const isUsed = this.settings.options.mode === 'transactional' || this.routes.hasTransactions;
+    if (isUsed && transactions?.warning !== undefined) {
+      new Logger('Idempotency').warn(transactions.warning);
+    }
   }
 
   /** Two global ones would each claim to be everybody's, and which one a route gets would be chance. */
@@ -111,6 +129,16 @@ export class IdempotencyModule
           'root module, or write isGlobal: false and import each where it is used.',
       );
     }
+  }
+
+  /** First of all: what runs may end, and nothing new is begun. */
+  onModuleDestroy(): void {
+    this.engine.close();
+  }
+
+  /** Before the connections of the application are closed. */
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.engine.drain(this.settings.shutdownTimeoutMs);
   }
 
   onApplicationShutdown(): void {

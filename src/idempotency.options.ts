@@ -32,6 +32,20 @@ export type FingerprintPart = 'method' | 'path' | 'query' | 'body' | `header:${s
 /** What `@Idempotent()` and the module both take; what a route says wins over the module. */
 export interface IdempotencyDefaults {
   /**
+   * - `'lease'`: the key is claimed, the handler runs holding no connection, its outcome is recorded. For
+   *   effects anywhere.
+   * - `'transactional'`: everything the handler does through TypeORM in the store's database commits together
+   *   with its record, or not at all. Needs a store with transactions, such as `typeOrmStore()`.
+   * @default 'lease'
+   */
+  mode?: 'lease' | 'transactional';
+  /**
+   * With `mode: 'transactional'`: whether work that leaves its transaction (queries on another connection,
+   * or not awaited; a COMMIT of its own) fails the request, instead of being logged.
+   * @default false
+   */
+  strict?: boolean;
+  /**
    * How long an outcome is kept and replayed, from completion. Within it a retry never runs again.
    * @default '24h'
    */
@@ -151,6 +165,12 @@ export interface IdempotencyModuleOptions extends IdempotencyDefaults {
    * @default '5s'
    */
   storeTimeout?: Duration;
+  /**
+   * How long the application waits, when it shuts down, for operations that are running. Their leases are
+   * renewed meanwhile, and nothing new is begun.
+   * @default '10s'
+   */
+  shutdownTimeout?: Duration;
   /**
    * What of a key is written beside its record, for people who look into the table. It is never
    * compared. Return `null` to keep nothing.

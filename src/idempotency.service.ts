@@ -1,5 +1,5 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { calls, enclosing, newCall } from './call-context.js';
+import { calls, enclosing, isProtected, newCall } from './call-context.js';
 import { TooDeepError } from './engine/canonical-json.js';
 import type { IdempotencyContext } from './engine/attempt.js';
 import { IdempotencyEngine } from './engine/engine.js';
@@ -8,7 +8,7 @@ import { judgeFailure, statusOf } from './engine/failure-policy.js';
 import { checkSameRequest } from './engine/answers.js';
 import { fingerprint } from './engine/fingerprint.js';
 import { recordId, type Identity } from './engine/identity.js';
-import type { Operation, Outcome } from './engine/operation.js';
+import type { KeptOutcome, Operation, Outcome } from './engine/operation.js';
 import { RECORD_STATES, type RecordState } from './engine/store.js';
 import { CleanupTask } from './cleanup/cleanup.task.js';
 import { HTTP_OPERATION } from './http/request-operations.js';
@@ -43,6 +43,8 @@ export interface ExecuteOptions
     IdempotencyKey,
     Pick<
       IdempotencyDefaults,
+      | 'mode'
+      | 'strict'
       | 'ttl'
       | 'lease'
       | 'maxDuration'
@@ -111,6 +113,7 @@ export class IdempotencyService {
       fingerprint: payloadFingerprint(identity, payload),
       handler: identity.operation,
       policy: settings.policy,
+      isInner: isProtected(),
     };
     const outer = enclosing(id);
     if (outer?.once !== undefined && outer.operation !== undefined) {
@@ -123,8 +126,12 @@ export class IdempotencyService {
       const call = newCall(attempt, operation);
       try {
         own = { value: await calls.run(call, async () => work(attempt)) };
-        return this.kept(encodeValue(own.value), settings.maxResultBytes, where);
+        const kept = this.kept(encodeValue(own.value), settings.maxResultBytes, where);
+        return { ...kept, returned: true, repeatable: true };
       } catch (error) {
+        if (attempt.runsAgain(error)) {
+          return { type: 'again' };
+        }
         own = { error };
         switch (judgeFailure(settings.errors, error, { status: statusOf(error) })) {
           case 'store':
@@ -203,7 +210,7 @@ export class IdempotencyService {
     return this.cleanup.deleteExpired();
   }
 
-  private kept(result: Uint8Array | undefined, maxBytes: number, where: string): Outcome {
+  private kept(result: Uint8Array | undefined, maxBytes: number, where: string): KeptOutcome {
     if (result !== undefined && result.length <= maxBytes) {
       return { type: 'complete', result };
     }

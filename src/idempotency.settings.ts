@@ -30,6 +30,7 @@ export interface ModuleSettings {
   readonly options: IdempotencyModuleOptions;
   readonly namespace: string;
   readonly storeTimeoutMs: number;
+  readonly shutdownTimeoutMs: number;
   readonly mask: (key: string) => string | null;
   /** Tells the application's hooks, and the log of what must not pass unseen. */
   readonly emit: Emit;
@@ -37,6 +38,8 @@ export interface ModuleSettings {
 }
 
 const DEFAULTS = {
+  mode: 'lease',
+  strict: false,
   ttl: '24h',
   lease: '30s',
   maxDuration: '15m',
@@ -65,6 +68,7 @@ export function moduleSettings(options: IdempotencyModuleOptions = {}): ModuleSe
     options,
     namespace: options.namespace ?? '',
     storeTimeoutMs: milliseconds(options.storeTimeout ?? '5s'),
+    shutdownTimeoutMs: milliseconds(options.shutdownTimeout ?? '10s'),
     emit: logged(emitterFor(options.hooks ?? {})),
     mask: maskKey === undefined ? (key) => key : harmless(maskKey),
     cleanup:
@@ -94,6 +98,8 @@ export function operationSettings(
   checkRouteOptions(route, merged, module.options.storeTimeout, where);
   return {
     policy: {
+      mode: merged.mode,
+      strict: merged.strict,
       ttlMs: milliseconds(merged.ttl),
       leaseMs: milliseconds(merged.lease),
       maxDurationMs: milliseconds(merged.maxDuration),
@@ -101,6 +107,7 @@ export function operationSettings(
       waitTimeoutMs: milliseconds(merged.waitTimeout),
       expiredKeys: merged.expiredKeys,
       onStoreFailure: merged.onStoreFailure,
+      maxResultBytes: merged.maxResultBytes,
     },
     errors: merged.errors,
     maxResultBytes: merged.maxResultBytes,

@@ -4,6 +4,13 @@ import { IdempotencyInterceptor } from './http/idempotency.interceptor.js';
 import { IDEMPOTENT_METADATA } from './idempotency.constants.js';
 import type { IdempotentOptions } from './idempotency.options.js';
 import type { IdempotentMetadata } from './idempotent.metadata.js';
+import { bothForms, decorateMethod, isMethodOptions } from './methods/decorate-method.js';
+import { methodMetadata } from './methods/method-metadata.js';
+import type {
+  AnyMethodOptions,
+  IdempotentMethodDecorator,
+  IdempotentMethodOptions,
+} from './methods/method-options.js';
 import { checkIdempotentOptions, misconfigured } from './options-check.js';
 
 type Class = abstract new (...args: never[]) => unknown;
@@ -21,7 +28,31 @@ const SAFE_METHODS = [RequestMethod.GET, RequestMethod.HEAD, RequestMethod.OPTIO
  * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` while the class is defined, for an unknown or
  *   impossible option.
  */
-export function Idempotent(options: IdempotentOptions = {}): MethodDecorator & ClassDecorator {
+export function Idempotent(
+  options?: IdempotentOptions & { key?: never },
+): MethodDecorator & ClassDecorator;
+/**
+ * Makes any method of a provider safe to retry: calls with the same key are carried out once, and every
+ * retry gets the first result, with its types. Works for plain providers, CQRS handlers, `@OnEvent()`,
+ * `@Cron()` and BullMQ's `process`, of every scope, in whatever order the decorators stand.
+ *
+ * A call throws what the method throws; IdempotencyError with the codes of `IdempotencyService.execute()`;
+ * and `IDEMPOTENCY_MISCONFIGURED` while no IdempotencyModule is running: it never runs unprotected. In a
+ * method that `@nestjs/schedule` calls, `IDEMPOTENCY_IN_PROGRESS` is answered with `undefined` instead.
+ *
+ * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` while the class is defined, for an unknown or
+ *   impossible option; when the application starts, for a route.
+ */
+export function Idempotent<
+  KeyArgs extends unknown[],
+  ScopeArgs extends unknown[],
+  PayloadArgs extends unknown[],
+>(
+  options: IdempotentMethodOptions<KeyArgs, ScopeArgs, PayloadArgs>,
+): IdempotentMethodDecorator<KeyArgs, ScopeArgs, PayloadArgs>;
+export function Idempotent(
+  options: IdempotentOptions | AnyMethodOptions = {},
+): MethodDecorator & ClassDecorator {
   if (arguments.length > 1 || typeof options === 'function') {
     throw misconfigured('@Idempotent', 'the parentheses are missing. Write @Idempotent().');
   }
@@ -30,6 +61,10 @@ export function Idempotent(options: IdempotentOptions = {}): MethodDecorator & C
     name?: string | symbol,
     descriptor?: PropertyDescriptor,
   ): void => {
+    if (isMethodOptions(options)) {
+      decorateMethod(options, target, name, descriptor);
+      return;
+    }
     if (name === undefined) {
       decorateClass(target as Class, options);
       return;
@@ -42,7 +77,10 @@ export function Idempotent(options: IdempotentOptions = {}): MethodDecorator & C
         'it is not a method. Decorate a route handler or a controller class.',
       );
     }
-    decorateMethod(target, name, descriptor, {
+    if (methodMetadata(descriptor.value as object) !== undefined) {
+      throw bothForms(where);
+    }
+    decorateRoute(target, name, descriptor, {
       options,
       property: name,
       level: 'method',
@@ -59,7 +97,7 @@ function decorateClass(target: Class, options: IdempotentOptions): void {
       RequestMethod | undefined;
     const isDecorated = Reflect.hasMetadata(IDEMPOTENT_METADATA, descriptor.value as object);
     if (method !== undefined && !SAFE_METHODS.includes(method) && !isDecorated) {
-      decorateMethod(target.prototype as object, name, descriptor, {
+      decorateRoute(target.prototype as object, name, descriptor, {
         options: {},
         property: name,
         level: 'class',
@@ -69,7 +107,7 @@ function decorateClass(target: Class, options: IdempotentOptions): void {
   }
 }
 
-function decorateMethod(
+function decorateRoute(
   target: object,
   name: string | symbol,
   descriptor: PropertyDescriptor,

@@ -7,6 +7,12 @@ export {
   type ListOptions,
 } from './idempotency.service.js';
 export type { IdempotencyRecordView } from './record-view.js';
+export { currentIdempotency } from './methods/current-idempotency.js';
+export type {
+  IdempotentMethodDecorator,
+  IdempotentMethodOptions,
+} from './methods/method-options.js';
+export { tick } from './methods/tick.js';
 export { CurrentIdempotency } from './current-idempotency.decorator.js';
 export { memoryStore } from './stores/memory/index.js';
 export { IdempotencyException, type Problem } from './http/problem.js';

@@ -18,6 +18,8 @@ import { isNeverReplayed } from './http/replayed-headers.js';
 import type { IdempotencyDefaults, IdempotencyModuleOptions } from './idempotency.options.js';
 
 const ROUTE_CHECKS: Record<keyof IdempotencyDefaults, Check> = {
+  mode: oneOf('lease', 'transactional'),
+  strict: boolean,
   ttl: duration,
   lease: duration,
   maxDuration: duration,
@@ -73,6 +75,7 @@ const MODULE_CHECKS: Record<keyof IdempotencyModuleOptions, Check> = {
   ...ROUTE_CHECKS,
   namespace: (value) => (typeof value === 'string' ? undefined : 'Write a string.'),
   storeTimeout: timer,
+  shutdownTimeout: timer,
   maskKey: aFunction,
   cleanup: (value) =>
     value === false || isRecord(value)
@@ -88,6 +91,7 @@ const HOOKS: readonly (keyof IdempotencyHooks)[] = [
   'onTakenOver',
   'onReleased',
   'onUncertain',
+  'onEscaped',
   'onExpired',
   'onUnprotected',
   'onRecordingFailed',
@@ -135,6 +139,8 @@ export function checkIdempotentOptions(options: unknown, where: string): void {
 }
 
 const EXECUTE_OPTIONS = [
+  'mode',
+  'strict',
   'ttl',
   'lease',
   'maxDuration',
@@ -155,13 +161,40 @@ export function checkExecuteOptions(options: object, where: string): void {
 /** What only shows when the route's options meet the module's. */
 export function checkRouteOptions(
   route: IdempotencyDefaults,
-  merged: { onConcurrent: string; lease: Duration; maxDuration: Duration },
+  merged: {
+    mode: string;
+    required: boolean;
+    onStoreFailure: string;
+    onConcurrent: string;
+    lease: Duration;
+    maxDuration: Duration;
+  },
   storeTimeout: Duration | undefined,
   where: string,
 ): void {
   checkIdempotentOptions(route, where);
   if (route.waitTimeout !== undefined && merged.onConcurrent !== 'wait') {
     throw waitWithoutWaiting(where, route.waitTimeout);
+  }
+  if (merged.mode === 'transactional' && merged.onStoreFailure === 'open') {
+    throw misconfigured(
+      where,
+      `option 'onStoreFailure' is 'open', but in mode: 'transactional' there is nothing to run without the ` +
+        `store. Leave it out, or write mode: 'lease'.`,
+    );
+  }
+  if (merged.mode === 'transactional' && !merged.required) {
+    throw misconfigured(
+      where,
+      `option 'required' is false, but a request without a key would run without a transaction. Leave it ` +
+        `out, or write mode: 'lease'.`,
+    );
+  }
+  if (route.strict === true && merged.mode !== 'transactional') {
+    throw misconfigured(
+      where,
+      `option 'strict' is true, but there is no transaction to leave. Add mode: 'transactional', or leave it out.`,
+    );
   }
   const leaseMs = toMilliseconds(merged.lease) as number;
   if ((toMilliseconds(merged.maxDuration) as number) < leaseMs) {

@@ -1,6 +1,6 @@
 import { HttpException } from '@nestjs/common';
-import { parse, stringify } from 'devalue';
 import { encodeEnvelope, unreadable, type Envelope } from './engine/envelope.js';
+import { deserialize, serialize } from './engine/value.js';
 
 /**
  * Results of `execute()` keep their types over a replay: Date, BigInt, Map, Set, Buffer, RegExp, URL,
@@ -45,26 +45,4 @@ export function decodeOutcome({ kind, body }: Envelope): unknown {
   const error =
     http === undefined ? new Error(message) : new HttpException(http.response, http.status);
   throw Object.assign(error, { name, message });
-}
-
-function serialize(value: unknown): Buffer | undefined {
-  try {
-    return Buffer.from(
-      stringify(value, {
-        Buffer: (item: unknown) => Buffer.isBuffer(item) && item.toString('base64'),
-      }),
-    );
-  } catch {
-    return undefined;
-  }
-}
-
-function deserialize(body: Uint8Array): unknown {
-  try {
-    return parse(Buffer.from(body).toString(), {
-      Buffer: (text: string) => Buffer.from(text, 'base64'),
-    });
-  } catch {
-    throw unreadable('its value is in a form that this server does not know');
-  }
 }

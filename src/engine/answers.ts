@@ -26,11 +26,7 @@ export function answerOf(
         { retryAfterSeconds: secondsToWait(record, now) },
       );
     case 'uncertain':
-      throw new IdempotencyError(
-        'IDEMPOTENCY_OUTCOME_UNCERTAIN',
-        'An earlier request with this key may or may not have taken effect. It is not run again ' +
-          'until its outcome has been settled by the operator of this service.',
-      );
+      throw outcomeUncertain();
     case 'tombstone':
       throw new IdempotencyError(
         'IDEMPOTENCY_RESULT_UNAVAILABLE',
@@ -60,6 +56,26 @@ function secondsToWait({ claimedAt, leaseUntil }: StoredRecord, now: number): nu
   const running = now - claimedAt;
   const left = (leaseUntil as number) - now; // in progress, so that it has one
   return Math.max(1, Math.ceil(Math.min(running, left) / 1000));
+}
+
+export function outcomeUncertain(...cause: [unknown?]): IdempotencyError {
+  return new IdempotencyError(
+    'IDEMPOTENCY_OUTCOME_UNCERTAIN',
+    'An earlier request with this key may or may not have taken effect, and it is not run again before that ' +
+      'is settled. Look at the resource, or ask the operator of this service to settle it; then try again ' +
+      'with the same key.',
+    cause.length > 0 ? { cause: cause[0] } : {},
+  );
+}
+
+/** What the code of an attempt is told that has lost its claim, whatever it was about to do or record. */
+export function attemptLost(): IdempotencyError {
+  return new IdempotencyError(
+    'IDEMPOTENCY_IN_PROGRESS',
+    'This attempt has lost its lease, and another may be running. Nothing more is begun or recorded on its ' +
+      'behalf. Try again with the same key a little later.',
+    { retryAfterSeconds: 1 },
+  );
 }
 
 export function storeUnavailable(error: unknown): IdempotencyError {

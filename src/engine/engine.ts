@@ -4,13 +4,17 @@ import { IdempotencyError } from './errors.js';
 import type { EngineOptions } from './engine-options.js';
 import { failpoint } from './failpoints.js';
 import { newOwner } from './identity.js';
-import { keyTime } from './key-time.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { claimRequest, type Operation, type Outcome, type RunResult } from './operation.js';
 import { Recorder } from './recorder.js';
 import { answerOf, storeUnavailable } from './answers.js';
+import { StepKeeper } from './step-keeper.js';
+import { Steps } from './steps.js';
 import type { Claim, ClaimRequest, ClaimResult, IdempotencyStore } from './store.js';
+import { keyExpired, windowOf } from './retention.js';
 import { jittered, pause, within } from './timing.js';
+import { RunningOperations } from './running-operations.js';
+import { TransactionalRuns } from './transactional-runs.js';
 import { WaitingRoom } from './waiting-room.js';
 
 const CLAIM_TRIES = 3;
@@ -25,6 +29,9 @@ export class IdempotencyEngine {
   private readonly leases: LeaseKeeper;
   private readonly waitingRoom: WaitingRoom;
   private readonly recorder: Recorder;
+  private readonly transactional: TransactionalRuns;
+  private readonly running = new RunningOperations();
+  private readonly closing = new AbortController();
   private readonly stopping = new AbortController();
   private ready: Promise<void> | undefined;
 
@@ -32,7 +39,13 @@ export class IdempotencyEngine {
     this.store = options.store;
     this.leases = new LeaseKeeper(options.store, options.storeTimeoutMs);
     this.waitingRoom = new WaitingRoom(options.store, options.storeTimeoutMs);
-    this.recorder = new Recorder(options, this.leases, this.stopping.signal);
+    this.recorder = new Recorder(options, this.leases, this.running, this.stopping.signal);
+    this.transactional = new TransactionalRuns(
+      options,
+      this.recorder,
+      this.running,
+      this.closing.signal,
+    );
     // every outcome that could not be recorded yet listens
     setMaxListeners(0, this.stopping.signal);
   }
@@ -43,11 +56,26 @@ export class IdempotencyEngine {
     return this.ready;
   }
 
-  /** Ends every timer, and nobody waits any longer. Running operations may still settle. */
+  /** From now on nothing new is claimed, and nobody waits any longer. What runs goes on. */
+  close(): void {
+    this.closing.abort();
+    this.waitingRoom.callAll();
+  }
+
+  /**
+   * Waits until nothing runs any more, while leases are renewed. After `ms` what still runs is let go: its
+   * signal aborts, its lease runs out, and its transaction is rolled back.
+   */
+  async drain(ms: number): Promise<void> {
+    this.close();
+    await this.running.end(ms);
+  }
+
+  /** Ends every timer. Running operations may still settle. */
   stop(): void {
+    this.close();
     this.stopping.abort();
     this.leases.stop();
-    this.waitingRoom.callAll();
   }
 
   /**
@@ -61,6 +89,26 @@ export class IdempotencyEngine {
     operation: Operation,
     work: (attempt: Attempt) => Promise<Outcome>,
   ): Promise<RunResult> {
+    if (this.closing.signal.aborted && operation.isInner !== true) {
+      const error = shuttingDown();
+      this.reject(operation, error);
+      throw error;
+    }
+    const leave = this.running.enter();
+    try {
+      return await this.runOpen(operation, work);
+    } finally {
+      leave();
+    }
+  }
+
+  private async runOpen(
+    operation: Operation,
+    work: (attempt: Attempt) => Promise<Outcome>,
+  ): Promise<RunResult> {
+    if (operation.policy.mode === 'transactional' || this.isInsideTransaction()) {
+      return this.runTransaction(operation, work);
+    }
     const claimed = await this.claim(operation);
     if ('type' in claimed) {
       if (claimed.type === 'replayed') {
@@ -68,12 +116,34 @@ export class IdempotencyEngine {
         return claimed;
       }
       this.options.emit('onUnprotected', { handler: operation.handler, record: operation.id });
-      await work(new Attempt(operation, newOwner(), { attempt: 1, fence: 0n }, 0));
+      await work(new Attempt(operation, newOwner(), { attempt: 1, fence: 0n }, Infinity));
       return { type: 'unprotected' };
     }
     return this.perform(operation, claimed, work).finally(() =>
       this.waitingRoom.call(operation.id),
     );
+  }
+
+  /** What runs inside of a transaction is a part of it, or would need a second connection. */
+  private isInsideTransaction(): boolean {
+    return this.store.transactions?.isInside() === true;
+  }
+
+  private async runTransaction(
+    operation: Operation,
+    work: (attempt: Attempt) => Promise<Outcome>,
+  ): Promise<RunResult> {
+    try {
+      await this.ensureReady();
+      const result = await this.transactional.run(operation, work);
+      if (result.type === 'replayed') {
+        this.options.emit('onReplayed', { handler: operation.handler, record: operation.id });
+      }
+      return result;
+    } catch (error) {
+      this.reject(operation, error);
+      throw error;
+    }
   }
 
   private reject(operation: Operation, error: unknown): void {
@@ -92,11 +162,19 @@ export class IdempotencyEngine {
     work: (attempt: Attempt) => Promise<Outcome>,
   ): Promise<RunResult> {
     this.leases.keep(attempt);
+    const leave = this.running.enter(() => {
+      attempt.lose('The application is shutting down.');
+      this.leases.drop(attempt);
+    });
     try {
       await failpoint('claim:after');
-      const outcome = await work(attempt);
+      const ended = await work(attempt);
       attempt.finish();
+      const { outcome, problem } = attempt.progress.conclude(ended);
       const result = await this.recorder.settle(operation, attempt, outcome);
+      if (problem !== undefined && result.type === 'executed') {
+        throw problem;
+      }
       if (result.type === 'replayed') {
         this.options.emit('onReplayed', { handler: operation.handler, record: operation.id });
       }
@@ -105,10 +183,12 @@ export class IdempotencyEngine {
       this.leases.drop(attempt);
       this.reject(operation, error);
       throw error;
+    } finally {
+      leave();
     }
   }
 
-  private async claim(operation: Operation): Promise<Attempt | RunResult> {
+  private async ensureReady(): Promise<void> {
     if (this.ready === undefined) {
       throw new IdempotencyError(
         'IDEMPOTENCY_MISCONFIGURED',
@@ -116,8 +196,12 @@ export class IdempotencyEngine {
           'Call `await app.init()` (or `app.listen()`) first.',
       );
     }
+    await this.ready;
+  }
+
+  private async claim(operation: Operation): Promise<Attempt | RunResult> {
     try {
-      await this.ready;
+      await this.ensureReady();
       return await this.claimOrAnswer(operation);
     } catch (error) {
       const failure = error instanceof IdempotencyError ? error : storeUnavailable(error);
@@ -150,7 +234,7 @@ export class IdempotencyEngine {
         return answerOf(record, operation.fingerprint, result.now);
       } catch (error) {
         const left = deadline - performance.now();
-        const waits = policy.onConcurrent === 'wait' && left > 0 && !this.stopping.signal.aborted;
+        const waits = policy.onConcurrent === 'wait' && left > 0 && !this.closing.signal.aborted;
         if (!waits || (error as IdempotencyError).code !== 'IDEMPOTENCY_IN_PROGRESS') {
           throw error;
         }
@@ -166,18 +250,12 @@ export class IdempotencyEngine {
     result: Extract<ClaimResult, { type: 'claimed' }>,
     askedAt: number,
   ): Promise<Attempt> {
-    const { policy, identity } = operation;
-    const made = policy.expiredKeys === 'refuse' ? keyTime(identity.key) : undefined;
-    // judged after the claim, by the store's clock: a key whose outcome is still kept replays instead
-    if (made !== undefined && made + policy.ttlMs < result.now) {
+    const expired = keyExpired(operation, result.now);
+    if (expired !== undefined) {
       await this.giveBack(request);
-      throw new IdempotencyError(
-        'IDEMPOTENCY_KEY_EXPIRED',
-        'This key was made longer ago than outcomes are kept, so that it cannot be told whether its ' +
-          'request has been done before. Nothing was run. Check the state of the resource, and send a ' +
-          'new key if the request is still wanted.',
-      );
+      throw expired;
     }
+    const steps = await this.stepsOf(operation, request, result);
     if (result.takenOver) {
       this.options.emit('onTakenOver', {
         handler: operation.handler,
@@ -185,7 +263,23 @@ export class IdempotencyEngine {
         attempt: result.attempt,
       });
     }
-    return new Attempt(operation, request.owner, result, askedAt, windowOf(operation, result.now));
+    const ttlMs = windowOf(operation, result.now);
+    const keeperOf = (attempt: Attempt) => new StepKeeper(this.options, operation, attempt);
+    return new Attempt(operation, request.owner, result, askedAt, ttlMs, steps, keeperOf);
+  }
+
+  /** What earlier attempts have finished. Another request, or a server that cannot read it, must not go on there. */
+  private async stepsOf(
+    operation: Operation,
+    claim: Claim,
+    { steps }: Extract<ClaimResult, { type: 'claimed' }>,
+  ): Promise<Steps> {
+    try {
+      return Steps.decode(steps, operation.fingerprint, operation.policy.maxResultBytes);
+    } catch (error) {
+      await this.giveBack(claim);
+      throw error;
+    }
   }
 
   /** Asks again with the same owner token when a reply got lost: the store recognises its own claim. */
@@ -232,13 +326,12 @@ export class IdempotencyEngine {
   }
 }
 
-/**
- * How long the outcome is kept. A client whose clock is ahead makes keys that look younger than they are:
- * their outcomes are kept for as long as the key itself would pass for a fresh one.
- */
-function windowOf({ identity, policy }: Operation, now: number): number {
-  const ahead = Math.max(0, (keyTime(identity.key) ?? now) - now);
-  return ahead > policy.ttlMs ? policy.ttlMs : policy.ttlMs + ahead;
+function shuttingDown(): IdempotencyError {
+  return new IdempotencyError(
+    'IDEMPOTENCY_SHUTTING_DOWN',
+    'This server is shutting down and begins nothing new. Nothing was run. Try again with the same key.',
+    { retryAfterSeconds: 1 },
+  );
 }
 
 /** A store that is set up wrongly says so, and will again. */

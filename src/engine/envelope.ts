@@ -10,8 +10,11 @@ export const ENVELOPE_VERSION = 1;
 const HEAD_AT = 11;
 
 export interface Envelope {
-  /** `http`: a response. `value`: what a method or `execute()` returned. `error`: what it threw. */
-  readonly kind: 'http' | 'value' | 'error';
+  /**
+   * `http`: a response. `value`: what a method or `execute()` returned. `error`: what it threw. `steps`: what an
+   * attempt without an outcome has done so far.
+   */
+  readonly kind: 'http' | 'value' | 'error' | 'steps';
   readonly meta: Readonly<Record<string, unknown>>;
   readonly body: Uint8Array;
 }

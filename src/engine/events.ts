@@ -1,4 +1,5 @@
 import type { IdempotencyCode } from './errors.js';
+import type { Escape } from './store.js';
 
 /** What every hook is told. Never a raw key, a scope, a body or a credential. */
 export interface IdempotencyEvent {
@@ -30,6 +31,8 @@ export interface IdempotencyHooks {
   onReleased?(event: AttemptEvent): void;
   /** The attempt ended without a known outcome. */
   onUncertain?(event: AttemptEvent): void;
+  /** Work of a transactional operation left its transaction. */
+  onEscaped?(event: IdempotencyEvent & { readonly escape: Escape }): void;
   /** Cleanup deleted this many expired records. */
   onExpired?(event: { readonly deleted: number }): void;
   /** The store was down and `onStoreFailure: 'open'` let the handler run without protection. */

@@ -4,6 +4,9 @@ import type { ClaimRequest } from './store.js';
 
 /** How one operation is protected. All times in milliseconds. */
 export interface OperationPolicy {
+  readonly mode: 'lease' | 'transactional';
+  /** Work that leaves its transaction fails the operation. */
+  readonly strict: boolean;
   readonly ttlMs: number;
   readonly leaseMs: number;
   readonly maxDurationMs: number;
@@ -11,6 +14,8 @@ export interface OperationPolicy {
   readonly waitTimeoutMs: number;
   readonly expiredKeys: 'refuse' | 'rerun';
   readonly onStoreFailure: 'closed' | 'open';
+  /** For all steps of a key together, as for its result. */
+  readonly maxResultBytes: number;
 }
 
 /** What an entry point asks the engine to do at most once. */
@@ -22,16 +27,32 @@ export interface Operation {
   /** For people and hooks, for example `OrdersController.place`. */
   readonly handler: string;
   readonly policy: OperationPolicy;
+  /** Begun by another operation, which could not end without it. */
+  readonly isInner?: boolean;
 }
 
 /** How an attempt ended, in the words of the protocol. */
 export type Outcome =
+  | KeptOutcome
+  /** Nothing that counts has happened: a retry may run. */
+  | { readonly type: 'release' }
+  | { readonly type: 'uncertain' }
+  /** Others were in the way (`attempt.runsAgain(error)`), and nothing was answered yet: undo, and run it again. */
+  | { readonly type: 'again' };
+
+export type KeptOutcome = (
   | { readonly type: 'complete'; readonly result: Uint8Array }
   /** Done and never to be repeated, but the result cannot be kept. */
   | { readonly type: 'tombstone' }
-  /** Nothing that counts has happened: a retry may run. */
-  | { readonly type: 'release' }
-  | { readonly type: 'uncertain' };
+) &
+  Ending;
+
+interface Ending {
+  /** The work came to its own end, and so must have asked for every step that an earlier attempt finished. */
+  readonly returned?: true;
+  /** Nobody has been told yet: when it cannot be committed because of others, the work may run again. */
+  readonly repeatable?: true;
+}
 
 export type RunResult =
   /** The caller's own outcome stands. */
@@ -40,6 +61,11 @@ export type RunResult =
   | { readonly type: 'replayed'; readonly outcome: Envelope }
   /** The store was down and the policy let the work run without protection. */
   | { readonly type: 'unprotected' };
+
+/** Whether an attempt that dies is never followed by another one without being asked about. */
+export function blocksUnknownOutcomes(_policy: OperationPolicy): boolean {
+  return false;
+}
 
 export function claimRequest(
   { id, identity, fingerprint, policy }: Operation,

@@ -4,11 +4,12 @@ import type { EngineOptions } from './engine-options.js';
 import type { AttemptEvent } from './events.js';
 import { failpoint } from './failpoints.js';
 import type { LeaseKeeper } from './lease-keeper.js';
-import { claimRequest, type Operation, type Outcome, type RunResult } from './operation.js';
+import type { Operation, Outcome, RunResult } from './operation.js';
+import { claimAnew, writeAsOwner } from './owner-write.js';
+import type { RunningOperations } from './running-operations.js';
 import type { SettleResult, StoredRecord } from './store.js';
 import { jittered, pause, within } from './timing.js';
 
-const RESCUES = 3;
 const FIRST_RETRY_MS = 100;
 const SLOWEST_RETRY_MS = 5_000;
 /** After so many, a result that a working store refuses (its packets may be limited) is given up. */
@@ -19,6 +20,7 @@ export class Recorder {
   constructor(
     private readonly options: EngineOptions,
     private readonly leases: LeaseKeeper,
+    private readonly running: RunningOperations,
     private readonly stopped: AbortSignal,
   ) {}
 
@@ -34,7 +36,7 @@ export class Recorder {
       winner = await this.record(operation, attempt, outcome);
     } catch {
       this.options.emit('onRecordingFailed', { ...eventOf(operation, attempt), final: false });
-      void this.recordLater(operation, attempt, outcome);
+      void this.recordLater(operation, attempt, outcome).finally(this.running.enter());
       return { type: 'executed' };
     }
     // a failure of ours gives way to a recorded outcome; while there is none, it is still the answer
@@ -84,8 +86,9 @@ export class Recorder {
         : await this.write(operation, attempt, outcome);
     this.leases.drop(attempt);
     const standing = settled.applied ? null : settled.record;
-    // sent again because its reply was lost, a release finds nothing and an uncertain record itself
-    if (standing !== null && standing.owner !== attempt.owner) {
+    // sent again because its reply was lost, a release finds nothing and an uncertain record itself; an
+    // outcome that is not its own was given to its record while it was away
+    if (standing !== null && (standing.owner !== attempt.owner || standing.expiresAt !== null)) {
       return standing;
     }
     this.report(operation, attempt, outcome);
@@ -107,29 +110,23 @@ export class Recorder {
     return this.bounded(this.options.store.release(attempt));
   }
 
-  /**
-   * One write. A lease that ran out without a successor is claimed anew, by the same owner, and the
-   * write repeated: the work is done, and a record of it is better than a second run.
-   */
   private async write(
     operation: Operation,
     attempt: Attempt,
     outcome: Outcome,
   ): Promise<SettleResult> {
-    for (let rescues = 0; rescues <= RESCUES; rescues += 1) {
-      await failpoint('complete:before');
-      const settled = await this.bounded(this.send(operation, attempt, outcome));
-      if (settled.applied || settled.record !== null) {
-        await failpoint('complete:after');
-        return settled;
-      }
-      const request = claimRequest(operation, attempt.owner, this.options.mask);
-      await this.bounded(this.options.store.claim(request));
-    }
-    throw new Error('The claim was over again each time before the outcome could be recorded.');
+    const settled = await writeAsOwner(
+      async () => {
+        await failpoint('complete:before');
+        return this.bounded(this.send(attempt, outcome));
+      },
+      () => this.bounded(claimAnew(this.options, operation, attempt)),
+    );
+    await failpoint('complete:after');
+    return settled;
   }
 
-  private send(operation: Operation, attempt: Attempt, outcome: Outcome): Promise<SettleResult> {
+  private send(attempt: Attempt, outcome: Outcome): Promise<SettleResult> {
     const { store } = this.options;
     const { id, owner } = attempt;
     if (outcome.type === 'uncertain') {

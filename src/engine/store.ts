@@ -8,7 +8,8 @@
  * - `completed` or `tombstone` and it expires after now, or
  * - `uncertain` (it waits for a verdict and never expires by itself).
  * Every other row is *dead*, and a dead row is the same thing to every operation as no row at all,
- * whether cleanup has removed it or not.
+ * whether cleanup has removed it or not. An in-progress record whose effect was declared (by
+ * `startEffect`, or by its claim) does not die with its lease: it becomes `uncertain` at that moment.
  */
 export const RECORD_STATES = ['in-progress', 'completed', 'uncertain', 'tombstone'] as const;
 export type RecordState = (typeof RECORD_STATES)[number];
@@ -32,6 +33,11 @@ export interface ClaimRequest extends Claim {
   readonly leaseMs: number;
   /** How long the outcome will be kept after completion, in milliseconds. Hints cleanup only. */
   readonly ttlMs: number;
+  /**
+   * The effect counts as started from the claim on: if the owner dies, the record is `uncertain`.
+   * @default false
+   */
+  readonly effectStarted?: boolean;
 }
 
 /** The live record that a claim, a settling write or a look-up met. */
@@ -65,6 +71,8 @@ export type ClaimResult =
       readonly attempt: number;
       /** True when a dead attempt of the same record, never settled, was taken over. */
       readonly takenOver: boolean;
+      /** What earlier attempts of this record kept with `keepSteps`, byte for byte, or `null`. */
+      readonly steps: Uint8Array | null;
       /** The store's clock, epoch milliseconds. */
       readonly now: number;
     }
@@ -106,8 +114,8 @@ export interface IdempotencyStore {
    * - Of any number of concurrent claims for an absent or dead record, from any number of
    *   processes and at any isolation level, exactly one answers `claimed`.
    * - A dead row is taken over: new owner, fingerprint, lease and a higher fence, no result.
-   *   `attemptsStarted` goes on counting over takeovers of unsettled attempts, and starts at 1 again
-   *   after an expired outcome.
+   *   `attemptsStarted` goes on counting, and `steps` are kept, over failed and unsettled attempts;
+   *   after an expired outcome the count starts at 1 again, without steps.
    * - A live record answers `held` and is not written to, not locked, not prolonged.
    * - The same claim sent again by its live owner (its reply was lost) answers `claimed` again.
    */
@@ -121,7 +129,7 @@ export interface IdempotencyStore {
 
   /**
    * In progress, owned and live: becomes `completed` (or `tombstone`), expires `ttlMs` from now, counts
-   * a finished attempt. Sent again by the owner after it was applied, it is applied again.
+   * a finished attempt, drops the steps. Sent again by the owner after it was applied, it is applied again.
    */
   complete(request: CompleteRequest): Promise<SettleResult>;
 
@@ -133,6 +141,15 @@ export interface IdempotencyStore {
 
   /** In progress, owned and live: becomes `uncertain`. */
   markUncertain(claim: Claim): Promise<SettleResult>;
+
+  /**
+   * In progress, owned and live: stays in progress, and becomes `uncertain` instead of dead if its lease
+   * runs out. After that its owner may still `complete` or `release` it, as long as nobody resolved it.
+   */
+  startEffect(claim: Claim): Promise<SettleResult>;
+
+  /** In progress, owned and live: keeps these bytes, in place of earlier ones, for the attempts to come. */
+  keepSteps(claim: Claim, steps: Uint8Array): Promise<SettleResult>;
 
   /**
    * `uncertain` becomes `completed` with the given result (`null`: tombstone), or dead when `verdict`
@@ -164,4 +181,88 @@ export interface IdempotencyStore {
 
   /** Throws when the store can not answer. Answers the store's clock, epoch milliseconds. */
   ping(): Promise<number>;
+
+  /** Present where the effects of an operation can be committed together with its record. */
+  readonly transactions?: StoreTransactions;
+}
+
+/** How work left the transaction that it belongs to. */
+export type Escape =
+  /** It sent a query on another connection. */
+  | 'outside'
+  /** It had queries under way when it ended. */
+  | 'unfinished'
+  /** It sent a query after the transaction was over. */
+  | 'late'
+  /** It ended the transaction itself. */
+  | 'ended';
+
+export interface StoreTransactions {
+  /** Whether the running code is inside of an open transaction of this store already. */
+  isInside(): boolean;
+
+  /** What should be known of the set-up before it is relied on, if anything: a sentence for the log. */
+  readonly warning?: string;
+
+  /**
+   * Opens a transaction in which the caller owns the record, or tells who does.
+   *
+   * - What is written in it, the record included, is seen by nobody before `commit`, and is gone after
+   *   `rollback`, or when its owner dies or falls silent for `leaseMs`.
+   * - `busy`: somebody else has the record in an open transaction. Answered at once, holding nothing.
+   * - Inside of an open transaction of this store it becomes a part of that one.
+   * - If the work commits by itself, the record is left `uncertain`.
+   *
+   * `watch` is told of work that leaves the transaction, and may throw to forbid it.
+   */
+  begin(request: ClaimRequest, watch: (escape: Escape) => void): Promise<BeginResult>;
+
+  /**
+   * Opens a transaction without a record, for one step of an operation that owns its record already. Its owner
+   * is given up when it falls silent for `leaseMs`.
+   */
+  open(leaseMs: number, watch: (escape: Escape) => void): Promise<StoreTransaction>;
+}
+
+export type BeginResult =
+  | (Extract<ClaimResult, { type: 'claimed' }> & { readonly transaction: StoreTransaction })
+  | Extract<ClaimResult, { type: 'held' }>
+  | { readonly type: 'busy' };
+
+export interface StoreTransaction {
+  /** How many statements the work has sent so far. */
+  readonly statements: number;
+
+  /** Runs `work` so that what it does in the store's database is part of the transaction. */
+  run<T>(work: () => Promise<T>): Promise<T>;
+
+  /**
+   * No more work joins; then writes the outcome, as the last statement. Answers false when the work has
+   * ended the transaction itself. Throws when the transaction has failed.
+   */
+  complete(request: CompleteRequest): Promise<boolean>;
+
+  /**
+   * No more work joins; then keeps the steps of the claim, as the last statement, if it is in progress, owned
+   * and live. Throws when the transaction has failed.
+   */
+  keepSteps(claim: Claim, steps: Uint8Array): Promise<'kept' | 'lost' | 'ended'>;
+
+  /** When this throws, it is not known whether the transaction was committed. */
+  commit(): Promise<void>;
+
+  /** Does nothing once it has ended. */
+  rollback(): Promise<void>;
+
+  /** Ends its connection, whatever state it is in. */
+  abandon(): Promise<void>;
+
+  /** Tells the database that the owner is alive, while its work is busy elsewhere. */
+  keepAlive(): Promise<void>;
+
+  /** Was the transaction given up because of others at the same time (serialization failure, deadlock)? */
+  isConflict(error: unknown): boolean;
+
+  /** Did the database itself refuse, and is still there? */
+  isRefusal(error: unknown): boolean;
 }

@@ -42,6 +42,8 @@ export class HeldResponse implements Holder {
   constructor(
     private readonly response: ServerResponse,
     private readonly maxBytes: number,
+    /** Whether a response that has grown too large waits to be let go, or has its handler go on. */
+    private readonly waitsWhenFull = true,
   ) {
     this.event = new Promise((resolve) => {
       this.resolveEvent = resolve;
@@ -230,7 +232,7 @@ export class HeldResponse implements Holder {
   }
 
   private overflow(): void {
-    this.overflowed = true;
+    this.overflowed = this.waitsWhenFull;
     this.resolveEvent('overflow');
   }
 }

@@ -63,7 +63,8 @@ export class IdempotencyInterceptor implements NestInterceptor {
     if (settings.byClass && SAFE_METHODS.has(exchange.request.method)) {
       return calls.run(newCall(), () => next.handle());
     }
-    const held = new HeldResponse(exchange.rawResponse, settings.maxResultBytes);
+    const waitsWhenFull = settings.policy.mode === 'lease';
+    const held = new HeldResponse(exchange.rawResponse, settings.maxResultBytes, waitsWhenFull);
     return new Observable((subscriber) => {
       const request = new IdempotentRequest(
         this.operations,

@@ -5,7 +5,7 @@ import type { Attempt } from '../engine/attempt.js';
 import { IdempotencyError } from '../engine/errors.js';
 import { failpoint } from '../engine/failpoints.js';
 import type { Operation, Outcome } from '../engine/operation.js';
-import type { HeldResponse } from './held-response.js';
+import type { HeldResponse, HoldEvent } from './held-response.js';
 import type { HttpExchange } from './http-exchange.js';
 import { PROBLEM_CONTENT_TYPE, IdempotencyException, isProblem, problemOf } from './problem.js';
 import { readResponse, type WireResponse } from './recorded-response.js';
@@ -14,9 +14,16 @@ import { isEventStream } from './response-handling.js';
 import { completion, failure } from './response-outcome.js';
 import type { RouteSettings } from './route-settings.js';
 import { stalled } from './stalled-response.js';
+import { unmarked } from './unmarked-response.js';
 
 const REPLAYED = { 'Idempotent-Replayed': 'true' };
 const UNPROTECTED = { 'Idempotency-Unprotected': 'true' };
+
+const FAILED: WireResponse = {
+  status: 500,
+  headers: { 'content-type': 'application/json; charset=utf-8' },
+  body: Buffer.from(JSON.stringify({ statusCode: 500, message: 'Internal server error' })),
+};
 
 export interface RequestParts {
   readonly context: ExecutionContext;
@@ -26,7 +33,11 @@ export interface RequestParts {
   readonly next: CallHandler;
 }
 
-type Handled = { readonly failed: false } | { readonly failed: true; readonly error: unknown };
+type Handled =
+  | { readonly failed: false }
+  | { readonly failed: true; readonly error: unknown }
+  /** It failed because of others at the same time, and nobody has been told. */
+  | { readonly failed: 'again' };
 
 /**
  * One request of an idempotent route, from its key to the last byte of its answer. The engine decides
@@ -126,6 +137,10 @@ export class IdempotentRequest {
   private async turnAway(error: unknown, byEngine: boolean): Promise<void> {
     const { held, settings, exchange } = this.parts;
     if (!(error instanceof IdempotencyError)) {
+      if (this.handled !== undefined) {
+        // its answer would be one that nobody can repeat
+        return held.replace(FAILED, {});
+      }
       held.release();
       return this.fail(error);
     }
@@ -156,13 +171,16 @@ export class IdempotentRequest {
     if (this.isAbandoned) {
       return { type: 'release' };
     }
-    const handling = this.handle(call);
-    const event = await Promise.race([
+    const unmark = unmarked(exchange);
+    const handling = this.handle(call, attempt);
+    const event = await Promise.race<HoldEvent | 'abandoned' | 'again' | void>([
       held.event,
       this.abandonment.then(() => 'abandoned' as const),
-      handling.then(() => stalled(held, exchange, attempt, settings)),
+      handling.then(async ({ failed }) =>
+        failed === 'again' ? failed : stalled(held, exchange, attempt, settings),
+      ),
     ]);
-    if (event === 'overflow' && !this.isHandled) {
+    if (event === 'overflow' && !this.isHandled && settings.policy.mode === 'lease') {
       return { type: 'tombstone' };
     }
     if (event === 'ended' && !this.isHandled && !settings.answersByItself) {
@@ -172,16 +190,20 @@ export class IdempotentRequest {
     const handled = await handling;
     call.isOver = true;
     await failpoint('handler:after');
+    if (handled.failed === 'again') {
+      unmark();
+      return { type: 'again' };
+    }
     const response = event === 'ended' && !this.isAbandoned ? held.captured : undefined;
     if (!handled.failed) {
-      return completion(response, settings);
+      return { ...completion(response, settings), returned: true };
     }
     // guards have spoken before us; pipes reject before the handler begins, and nothing has happened
     return call.handlerStarted ? failure(handled.error, response, settings) : { type: 'release' };
   }
 
   /** Runs pipes and handler, apart from anybody's subscription, and hands what came out to the outside. */
-  private handle(call: Call): Promise<Handled> {
+  private handle(call: Call, attempt?: Attempt): Promise<Handled> {
     const { next, context, held } = this.parts;
     const results = calls.run(call, () => next.handle());
     const handling = isEventStream(context.getHandler())
@@ -193,6 +215,9 @@ export class IdempotentRequest {
         return { failed: false };
       },
       (error: unknown): Handled => {
+        if (!held.looksSent && !this.isAbandoned && attempt?.runsAgain(error) === true) {
+          return { failed: 'again' };
+        }
         this.isHandled = true;
         // what a handler has answered itself is its outcome, whatever it throws afterwards
         const hasAnswered = held.ended;

@@ -41,8 +41,15 @@ const PROBLEMS: Readonly<Record<IdempotencyCode, { title: string; retryable: boo
     title: 'Idempotency store unavailable',
     retryable: true,
   },
+  IDEMPOTENCY_SHUTTING_DOWN: { title: 'Server shutting down', retryable: true },
   IDEMPOTENCY_RECORD_UNREADABLE: {
     title: 'Idempotency record unreadable',
+    retryable: false,
+  },
+  IDEMPOTENCY_TRANSACTION_BROKEN: { title: 'Transaction broken', retryable: false },
+  IDEMPOTENCY_TRANSACTION_CONFLICT: { title: 'Transaction conflict', retryable: true },
+  IDEMPOTENCY_STEPS_CHANGED: {
+    title: 'Steps of this operation changed',
     retryable: false,
   },
   IDEMPOTENCY_MISCONFIGURED: {

@@ -91,6 +91,7 @@ export class RequestOperations {
     switch (error.code) {
       case 'IDEMPOTENCY_STORE_UNAVAILABLE':
       case 'IDEMPOTENCY_RECORD_UNREADABLE':
+      case 'IDEMPOTENCY_STEPS_CHANGED':
         return this.log(error, settings.name);
       case 'IDEMPOTENCY_MISCONFIGURED':
         // a client may provoke it, with a body of a type that nothing parses

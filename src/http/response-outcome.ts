@@ -1,10 +1,13 @@
 import { judgeFailure, statusOf } from '../engine/failure-policy.js';
-import type { Outcome } from '../engine/operation.js';
+import type { KeptOutcome, Outcome } from '../engine/operation.js';
 import { recordResponse, type WireResponse } from './recorded-response.js';
 import type { RouteSettings } from './route-settings.js';
 
 /** The outcome of a handler that succeeded. Without a whole response there is nothing to replay. */
-export function completion(response: WireResponse | undefined, settings: RouteSettings): Outcome {
+export function completion(
+  response: WireResponse | undefined,
+  settings: RouteSettings,
+): KeptOutcome {
   const result = response === undefined ? undefined : recordResponse(response, settings);
   return result === undefined ? { type: 'tombstone' } : { type: 'complete', result };
 }

@@ -1,6 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { IDEMPOTENT_METADATA } from '../idempotency.constants.js';
+import type { IdempotencyStore } from '../engine/store.js';
+import { misconfigured } from '../options-check.js';
+import { isEventStream } from './response-handling.js';
 import { IdempotencyInterceptor } from './idempotency.interceptor.js';
 import { RouteSettingsRegistry } from './route-settings.js';
 
@@ -24,10 +27,21 @@ export class RouteExplorer {
   }
 
   /** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for the first route that cannot work. */
-  check(): void {
+  check(store: IdempotencyStore): void {
     for (const [controller, handler] of this.routes()) {
-      this.settings.of(controller, handler);
+      const settings = this.settings.of(controller, handler);
+      if (settings?.policy.mode === 'transactional') {
+        checkTransactional(settings.name, handler, store);
+      }
     }
+  }
+
+  /** Whether any route commits its effects together with its record. */
+  get hasTransactions(): boolean {
+    return [...this.routes()].some(
+      ([controller, handler]) =>
+        this.settings.of(controller, handler)?.policy.mode === 'transactional',
+    );
   }
 
   private *routes(): Generator<[Controller, Handler]> {
@@ -38,6 +52,24 @@ export class RouteExplorer {
         }
       }
     }
+  }
+}
+
+function checkTransactional(name: string, handler: Handler, store: IdempotencyStore): void {
+  const where = `@Idempotent() on ${name}`;
+  if (store.transactions === undefined) {
+    throw misconfigured(
+      where,
+      `option 'mode' is 'transactional', but the ${store.name} store has no transactions that the handler ` +
+        `could be part of. Use typeOrmStore(), or write mode: 'lease'.`,
+    );
+  }
+  if (isEventStream(handler)) {
+    throw misconfigured(
+      where,
+      `option 'mode' is 'transactional', but its events go out before anything could be committed. Write ` +
+        `mode: 'lease'.`,
+    );
   }
 }
 

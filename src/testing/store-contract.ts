@@ -3,10 +3,12 @@ import type { ContractCase, StoreUnderTest } from './contract/bench.js';
 import { bytesCases } from './contract/bytes.cases.js';
 import { claimCases } from './contract/claim.cases.js';
 import { cleanupCases } from './contract/cleanup.cases.js';
+import { effectCases } from './contract/effect.cases.js';
 import { leaseCases } from './contract/lease.cases.js';
 import { lookupCases } from './contract/lookup.cases.js';
 import { raceCases } from './contract/race.cases.js';
 import { settleCases } from './contract/settle.cases.js';
+import { stepsCases } from './contract/steps.cases.js';
 import { verdictCases } from './contract/verdict.cases.js';
 
 export type { StoreUnderTest } from './contract/bench.js';
@@ -23,6 +25,8 @@ const groups: Record<string, (test: ContractCase) => void> = {
   claiming: claimCases,
   'leases and expiry': leaseCases,
   settling: settleCases,
+  'steps of attempts': stepsCases,
+  'effects that have begun': effectCases,
   'verdicts and forgetting': verdictCases,
   'looking up': lookupCases,
   cleanup: cleanupCases,

@@ -19,11 +19,13 @@ import { HttpAdapterHost } from '@nestjs/core';
 import { IsInt } from 'class-validator';
 import fc from 'fast-check';
 import {
+  CurrentIdempotency,
   Idempotent,
   IDEMPOTENCY_CODES,
   IdempotencyException,
   IdempotencyModule,
   memoryStore,
+  type IdempotencyContext,
   type IdempotencyStore,
 } from 'nestjs-idempotency';
 import { TestGate } from '../support/gate.js';
@@ -90,6 +92,13 @@ class OrdersController {
   large() {
     runs += 1;
     return { text: 'x'.repeat(100) };
+  }
+
+  @Post('steps')
+  @Idempotent()
+  async steps(@CurrentIdempotency() once: IdempotencyContext) {
+    await once.step(`step of attempt ${once.attempt}`, () => (runs += 1));
+    throw new Error('not yet');
   }
 
   @Post('house')
@@ -188,6 +197,10 @@ describe.each(platforms)('problems on %s', (platform) => {
         store.claim = claim;
       });
     },
+    IDEMPOTENCY_STEPS_CHANGED: async () => {
+      expect((await post('/steps')).status).toBe(500);
+      return post('/steps');
+    },
     IDEMPOTENCY_MISCONFIGURED: () =>
       post('/orders', { body: '<a/>', headers: [['content-type', 'application/xml']] }),
   };
@@ -202,6 +215,7 @@ describe.each(platforms)('problems on %s', (platform) => {
     ['IDEMPOTENCY_KEY_EXPIRED', 409, false],
     ['IDEMPOTENCY_STORE_UNAVAILABLE', 503, true],
     ['IDEMPOTENCY_RECORD_UNREADABLE', 500, false],
+    ['IDEMPOTENCY_STEPS_CHANGED', 500, false],
     // Fastify answers a body of an unknown type itself
     ...(platform === 'express'
       ? ([['IDEMPOTENCY_MISCONFIGURED', 500, false]] as [string, number, boolean][])

@@ -5,7 +5,10 @@ import { Table, type DataSource } from 'typeorm';
 import type { ShopOptions } from './shop-server.js';
 
 const LOADER = fileURLToPath(new URL('./typeorm-loader.mjs', import.meta.url));
-const SERVER = fileURLToPath(new URL('./shop-server.ts', import.meta.url));
+const SERVERS = {
+  shop: fileURLToPath(new URL('./shop-server.ts', import.meta.url)),
+  steps: fileURLToPath(new URL('./steps-server.ts', import.meta.url)),
+};
 
 export interface Shop {
   readonly port: number;
@@ -17,8 +20,11 @@ export interface Shop {
 }
 
 /** Starts an application in a process of its own. */
-export async function startShop(options: ShopOptions): Promise<Shop> {
-  const child = fork(SERVER, [JSON.stringify(options)], {
+export async function startShop(
+  options: ShopOptions,
+  server: keyof typeof SERVERS = 'shop',
+): Promise<Shop> {
+  const child = fork(SERVERS[server], [JSON.stringify(options)], {
     execArgv: ['--import', LOADER],
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });

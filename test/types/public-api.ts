@@ -1,11 +1,13 @@
 /** What the compiler accepts and refuses of the public API. `npm run typecheck` is the test. */
-import { Body, Controller, Inject, Injectable, Post } from '@nestjs/common';
+import { applyDecorators, Body, Controller, Inject, Injectable, Post } from '@nestjs/common';
 import {
   CurrentIdempotency,
   IdempotencyModule,
   IdempotencyService,
   Idempotent,
+  currentIdempotency,
   memoryStore,
+  tick,
   type IdempotencyContext,
   type IdempotencyModuleOptions,
   type IdempotencyOptionsFactory,
@@ -77,3 +79,113 @@ export class Payouts {
 // A store of one's own answers the whole contract.
 // @ts-expect-error claim() alone is no store
 export const half: IdempotencyStore = { claim: memoryStore().claim };
+
+// Methods.
+export class PayoutRuns {
+  @Idempotent({
+    key: (company: string, period: string) => `${company}/${period}`,
+    scope: (company: string) => company,
+    payload: (company: string, period: string, cents: number) => ({ company, period, cents }),
+    ttl: '30d',
+    errors: 'store-client-errors',
+  })
+  async run(company: string, period: string, cents: number): Promise<{ paidAt: Date }> {
+    return { paidAt: new Date(cents) };
+  }
+
+  @Idempotent({ key: tick('1h') })
+  async everyHour(): Promise<void> {
+    const fence: bigint = currentIdempotency().fence;
+    void fence;
+  }
+
+  @Idempotent({ key: (...ids: string[]) => ids.join() })
+  async many(...ids: string[]): Promise<number> {
+    return ids.length;
+  }
+
+  @Idempotent({ key: (company: string, period?: string) => `${company}/${period}` })
+  async optional(company: string, period?: string): Promise<string> {
+    return company + period;
+  }
+
+  @Idempotent({ key: ({ id }: { id: string }) => id })
+  static async wider(order: { id: string; sku: string }): Promise<string> {
+    return order.sku;
+  }
+
+  // @ts-expect-error the key function takes a number where the method has a string
+  @Idempotent({ key: (company: number) => `${company}` })
+  async wrongType(company: string): Promise<string> {
+    return company;
+  }
+
+  // @ts-expect-error nor does a payload function fit that takes something else
+  @Idempotent({ key: (company: string) => company, payload: (company: number) => company })
+  async wrongPayload(company: string): Promise<string> {
+    return company;
+  }
+
+  // @ts-expect-error nor such a scope function
+  @Idempotent({ key: (company: string) => company, scope: (company: { id: string }) => company.id })
+  async wrongScope(company: string): Promise<string> {
+    return company;
+  }
+
+  // @ts-expect-error the key function needs an argument that the method does not get
+  @Idempotent({ key: (company: string, period: string) => company + period })
+  async tooFew(company: string): Promise<string> {
+    return company;
+  }
+
+  // @ts-expect-error nor may it rely on one that may be missing
+  @Idempotent({ key: (company: string, period: string) => company + period })
+  async mayBeMissing(company: string, period?: string): Promise<string> {
+    return company + period;
+  }
+
+  // @ts-expect-error the rest of the arguments is of another type
+  @Idempotent({ key: (...ids: string[]) => ids.join() })
+  async wrongRest(...ids: number[]): Promise<number> {
+    return ids.length;
+  }
+
+  // @ts-expect-error a protected method answers a promise
+  @Idempotent({ key: (company: string) => company })
+  sync(company: string): string {
+    return company;
+  }
+
+  // @ts-expect-error a key is a string
+  @Idempotent({ key: (id: number) => id })
+  async wrongKey(id: number): Promise<number> {
+    return id;
+  }
+
+  // @ts-expect-error the header belongs to routes
+  @Idempotent({ key: (company: string) => company, header: 'X-Key' })
+  async withHeader(company: string): Promise<string> {
+    return company;
+  }
+
+  // @ts-expect-error and so does the fingerprint of a request
+  @Idempotent({ key: (company: string) => company, fingerprint: ['body'] })
+  async withFingerprint(company: string): Promise<string> {
+    return company;
+  }
+
+  // @ts-expect-error the operation is the class and the method
+  @Idempotent({ key: (company: string) => company, operation: 'payout' })
+  async withOperation(company: string): Promise<string> {
+    return company;
+  }
+}
+
+// @ts-expect-error each method has a key of its own
+@Idempotent({ key: () => 'key' })
+export class KeyOnClass {}
+
+// @ts-expect-error no duration
+tick('hourly');
+// a composed decorator gives up what the compiler knows of the method
+export const Nightly = () => applyDecorators(Idempotent({ key: tick('1d') }) as MethodDecorator);

@@ -19,10 +19,10 @@ describe('stop', () => {
     await pass(0);
     expect(jest.getTimerCount()).toBe(0);
     // the one that was not recorded got a last chance
-    expect(await bench.run('x', { key: 'other' })).toBe('replayed unrecorded');
+    expect(await bench.run('x', { key: 'other', isInner: true })).toBe('replayed unrecorded');
     running.end('done');
     expect(await running.answer).toBe('executed');
-    expect(await bench.run('x', { key: 'running' })).toBe('replayed done');
+    expect(await bench.run('x', { key: 'running', isInner: true })).toBe('replayed done');
     expect(jest.getTimerCount()).toBe(0);
   });
 
@@ -33,7 +33,7 @@ describe('stop', () => {
     bench.engine.stop();
     await pass(0);
     expect(bench.store.count('complete')).toBe(2);
-    await bench.run('second', { key: 'k2' });
+    await bench.run('second', { key: 'k2', isInner: true });
     await pass(0);
     expect(bench.told).toEqual([
       'onRecordingFailed',
@@ -53,7 +53,8 @@ describe('stop', () => {
     await pass(0);
     bench.engine.stop();
     expect(await Promise.all(waiting)).toEqual(['IN_PROGRESS', 'IN_PROGRESS']);
-    expect(await bench.run('x', { key: 'a', onConcurrent: 'wait' })).toBe('IN_PROGRESS');
+    const late = { key: 'a', onConcurrent: 'wait', isInner: true } as const;
+    expect(await bench.run('x', late)).toBe('IN_PROGRESS');
     for (const { end, answer } of running) {
       end('done');
       await answer;

@@ -64,9 +64,9 @@ const WRONG: readonly Wrong[] = [
   ['replayHeaders', ['Set-Cookie'], "[ 'Set-Cookie' ]", /Leave out 'Set-Cookie'/],
   ['replayHeaders', ['X-A', 'date'], "[ 'X-A', 'date' ]", /Leave out 'date'/],
   ['replayHeaders', ['X-RateLimit-Limit'], "[ 'X-RateLimit-Limit' ]", /Leave out/],
-  ['tll', '24h', "'24h'", /there is no option 'tll'.*Write one of: ttl, lease/],
+  ['tll', '24h', "'24h'", /there is no option 'tll'.*Write one of: mode, strict, ttl/],
   ['constructor', 1, '1', /there is no option 'constructor'/],
-  ['mode', 'transactional', "'transactional'", /there is no option 'mode'/],
+  ['mode', 'transaction', "'transaction'", /Write 'lease' or 'transactional'/],
 ];
 
 const WRONG_IN_THE_MODULE: readonly Wrong[] = [

@@ -36,8 +36,11 @@ interface Row {
   readonly claimedAt: number;
   /** Until then an unsettled row is kept, to tell the next claim that it takes over. */
   readonly keepUntil: number;
-  /** A released row is dead; it stays behind to count its attempts. */
+  /** A released row is dead; it stays behind to count its attempts and to keep their steps. */
   state: RecordState | 'released';
+  /** Its lease, once over, leaves it uncertain. */
+  effectStarted: boolean;
+  steps: Uint8Array | null;
   finished: number;
   leaseUntil: number | null;
   expiresAt: number | null;
@@ -58,11 +61,12 @@ class MemoryStore implements IdempotencyStore {
 
   async claim(request: ClaimRequest): Promise<ClaimResult> {
     const now = this.now();
-    const found = this.rows.get(request.id);
-    if (found && isLive(found, now)) {
-      const sentAgain = found.state === 'in-progress' && found.owner === request.owner;
-      return sentAgain ? claimed(found, now) : { type: 'held', record: toRecord(found), now };
+    const live = this.live(request.id);
+    if (live) {
+      const sentAgain = live.state === 'in-progress' && live.owner === request.owner;
+      return sentAgain ? claimed(live, now) : { type: 'held', record: toRecord(live), now };
     }
+    const found = this.rows.get(request.id);
     const unsettled = found?.state === 'in-progress';
     const before = unsettled || found?.state === 'released' ? found : undefined;
     const row: Row = {
@@ -78,6 +82,8 @@ class MemoryStore implements IdempotencyStore {
       claimedAt: now,
       keepUntil: now + request.ttlMs,
       state: 'in-progress',
+      effectStarted: request.effectStarted === true,
+      steps: before?.steps ?? null,
       finished: before?.finished ?? 0,
       leaseUntil: now + request.leaseMs,
       expiresAt: null,
@@ -99,7 +105,7 @@ class MemoryStore implements IdempotencyStore {
   }
 
   async complete(request: CompleteRequest): Promise<SettleResult> {
-    const row = this.owned(request);
+    const row = this.owned(request) ?? this.lapsed(request);
     if (row) {
       this.keepOutcome(row, request.result, request.ttlMs);
       row.finished += 1;
@@ -111,19 +117,32 @@ class MemoryStore implements IdempotencyStore {
   }
 
   async release(claim: Claim): Promise<SettleResult> {
-    const row = this.owned(claim);
+    const row = this.owned(claim) ?? this.lapsed(claim);
     if (!row) return this.notApplied(claim.id);
-    row.state = 'released';
-    row.leaseUntil = null;
+    discard(row);
     row.finished += 1;
     return { applied: true };
   }
 
   async markUncertain(claim: Claim): Promise<SettleResult> {
-    const row = this.owned(claim);
+    const row = this.owned(claim) ?? this.lapsed(claim);
     if (!row) return this.notApplied(claim.id);
     row.state = 'uncertain';
     row.leaseUntil = null;
+    return { applied: true };
+  }
+
+  async startEffect(claim: Claim): Promise<SettleResult> {
+    const row = this.owned(claim);
+    if (!row) return this.notApplied(claim.id);
+    row.effectStarted = true;
+    return { applied: true };
+  }
+
+  async keepSteps(claim: Claim, steps: Uint8Array): Promise<SettleResult> {
+    const row = this.owned(claim);
+    if (!row) return this.notApplied(claim.id);
+    row.steps = copy(steps);
     return { applied: true };
   }
 
@@ -133,7 +152,7 @@ class MemoryStore implements IdempotencyStore {
   ): Promise<boolean> {
     const row = this.live(id);
     if (row?.state !== 'uncertain') return false;
-    if (verdict === 'absent') this.rows.delete(id);
+    if (verdict === 'absent') discard(row);
     else this.keepOutcome(row, verdict.result, verdict.ttlMs);
     return true;
   }
@@ -144,9 +163,9 @@ class MemoryStore implements IdempotencyStore {
   }
 
   async list(filter: ListFilter): Promise<readonly StoredRecord[]> {
-    const now = this.now();
-    return [...this.rows.values()]
-      .filter((row) => isLive(row, now))
+    return [...this.rows.keys()]
+      .map((id) => this.live(id))
+      .filter((row) => row !== undefined)
       .filter((row) => filter.state === undefined || row.state === filter.state)
       .filter((row) => filter.scope === undefined || row.scope === filter.scope)
       .filter((row) => filter.after === undefined || row.id > filter.after)
@@ -177,6 +196,7 @@ class MemoryStore implements IdempotencyStore {
 
   private live(id: string): LiveRow | undefined {
     const row = this.rows.get(id);
+    if (row && isLapsed(row, this.now())) row.state = 'uncertain';
     return row && isLive(row, this.now()) ? row : undefined;
   }
 
@@ -185,9 +205,17 @@ class MemoryStore implements IdempotencyStore {
     return row?.state === 'in-progress' && row.owner === claim.owner ? row : undefined;
   }
 
+  /** Uncertain because its lease ran out after its effect had begun: its owner may know more. */
+  private lapsed(claim: Claim): Row | undefined {
+    const row = this.live(claim.id);
+    const isOurs = row?.state === 'uncertain' && row.owner === claim.owner;
+    return isOurs && row.leaseUntil !== null ? row : undefined;
+  }
+
   private keepOutcome(row: Row, result: Uint8Array | null, ttlMs: number): void {
     row.state = result ? 'completed' : 'tombstone';
     row.result = result && copy(result);
+    row.steps = null;
     row.leaseUntil = null;
     row.expiresAt = this.now() + ttlMs;
   }
@@ -198,8 +226,18 @@ class MemoryStore implements IdempotencyStore {
   }
 }
 
+/** A row that is dead from now on, and stays to count its attempts and to keep their steps. */
+function discard(row: Row): void {
+  row.state = 'released';
+  row.leaseUntil = null;
+}
+
+function isLapsed(row: Row, now: number): boolean {
+  return row.state === 'in-progress' && row.effectStarted && (row.leaseUntil ?? now) <= now;
+}
+
 function isLive(row: Row, now: number): row is LiveRow {
-  if (row.state === 'uncertain') return true;
+  if (row.state === 'uncertain' || isLapsed(row, now)) return true;
   return (row.leaseUntil ?? row.expiresAt ?? now) > now;
 }
 
@@ -211,8 +249,8 @@ function isOutcomeOf(row: Row, { owner, result }: CompleteRequest): boolean {
 }
 
 function claimed(row: Row, now: number): ClaimResult {
-  const { fence, started, takenOver } = row;
-  return { type: 'claimed', fence, attempt: started, takenOver, now };
+  const { fence, started, takenOver, steps } = row;
+  return { type: 'claimed', fence, attempt: started, takenOver, steps: steps && copy(steps), now };
 }
 
 function toRecord(row: LiveRow): StoredRecord {
@@ -228,7 +266,7 @@ function toRecord(row: LiveRow): StoredRecord {
     operation: row.operation,
     key: row.key,
     claimedAt: row.claimedAt,
-    leaseUntil: row.leaseUntil,
+    leaseUntil: row.state === 'in-progress' ? row.leaseUntil : null,
     expiresAt: row.expiresAt,
     result: row.result && copy(row.result),
   };

@@ -1,5 +1,6 @@
 export { typeOrmStore } from './store-definition.js';
 export type { TypeOrmStoreOptions } from './store-definition.js';
+export { entityManagerOf } from './entity-manager-of.js';
 export { TypeOrmStore } from './typeorm.store.js';
 export { IdempotencyRecord, idempotencyRecord } from './record.entity.js';
 export { CreateIdempotencyRecord1764000000000, idempotencyMigrations } from './migration.js';

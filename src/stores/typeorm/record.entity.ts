@@ -25,6 +25,8 @@ export class IdempotencyRecord {
   /** Cleanup does not look at the row before. */
   sweepAt!: number;
   result!: Uint8Array | null;
+  /** The results of finished steps, until there is an outcome. */
+  steps!: Uint8Array | null;
 }
 
 /**

@@ -36,15 +36,47 @@ export function isLiveSql(now: string): string {
   );
 }
 
-/** In progress, owned and live: the guard of every write after the claim. Parameters: id, owner. */
+/** In progress, owned and live. Parameters: id, owner. */
 export function isOwnedSql(now: string): string {
-  return `id = ? AND owner = ? AND state = 0 AND lease_until > ${now}`;
+  return `id = ? AND owner = ? AND ${isInProgressSql(now)}`;
 }
 
-/** Taking over a dead row: attempts go on counting unless it held an outcome. */
+/** An attempt whose effect has started keeps its lease in the state that it will leave behind. */
+export function isInProgressSql(now: string): string {
+  return `state IN (0, 2) AND lease_until > ${now}`;
+}
+
+/**
+ * The guard of a settling write: in progress, owned and live; or uncertain only because its lease ran out,
+ * and its owner knows more. Parameters: id, owner.
+ */
+export function isToSettleSql(now: string): string {
+  return (
+    `id = ? AND owner = ? AND ` +
+    `((state = 0 AND lease_until > ${now}) OR (state = 2 AND lease_until IS NOT NULL))`
+  );
+}
+
+/** Uncertain, and nobody is at it. */
+export function isUncertainSql(now: string): string {
+  return `state = 2 AND (lease_until IS NULL OR lease_until <= ${now})`;
+}
+
+/** The state as the contract knows it. */
+export function stateSql(now: string, prefix = ''): string {
+  return `CASE WHEN ${prefix}state = 2 AND ${prefix}lease_until > ${now} THEN 0 ELSE ${prefix}state END`;
+}
+
+/** Taking over a dead row: attempts go on counting, and steps are kept, unless it held an outcome. */
 export const NEXT_ATTEMPT_SQL =
   `attempts_started = CASE WHEN state = 0 THEN attempts_started + 1 ELSE 1 END, ` +
-  `attempts_finished = CASE WHEN state = 0 THEN attempts_finished ELSE 0 END`;
+  `attempts_finished = CASE WHEN state = 0 THEN attempts_finished ELSE 0 END, ` +
+  `steps = CASE WHEN state = 0 THEN steps ELSE NULL END`;
+
+/** The state that a claim begins in. */
+export function claimState({ effectStarted }: { readonly effectStarted?: boolean }): number {
+  return stateCode(effectStarted === true ? 'uncertain' : 'in-progress');
+}
 
 /** How one database turns its 16-byte columns and its 64-bit fence into text. */
 export interface Readers {
@@ -55,6 +87,7 @@ export interface Readers {
 /** A select list that {@link toRecord} can read on every database. */
 export function selectList(
   { hex, text }: Readers,
+  now: string,
   { withResult = true, prefix = '' }: { withResult?: boolean; prefix?: string } = {},
 ): string {
   const column = (name: string): string => prefix + name;
@@ -64,7 +97,7 @@ export function selectList(
     column('operation'),
     column('idempotency_key'),
     column('fingerprint'),
-    column('state'),
+    `${stateSql(now, prefix)} AS state`,
     `${hex(column('owner'))} AS owner`,
     // Never through a JavaScript number: those are exact only up to 2^53.
     `${text(column('fence'))} AS fence`,
@@ -73,7 +106,7 @@ export function selectList(
     column('claimed_at'),
     column('lease_until'),
     column('expires_at'),
-    withResult ? column('result') : 'NULL AS result',
+    ...(withResult ? [column('result'), column('steps')] : ['NULL AS result']),
   ].join(', ');
 }
 
@@ -95,7 +128,7 @@ export function toRecord(row: Row): StoredRecord {
     operation: row.operation as string | null,
     key: row.idempotency_key as string | null,
     claimedAt: Number(row.claimed_at),
-    leaseUntil: toTime(row.lease_until),
+    leaseUntil: state === 'in-progress' ? toTime(row.lease_until) : null,
     expiresAt: hasOutcome ? toTime(row.expires_at) : null,
     result: toBytes(row.result),
   };
@@ -111,7 +144,7 @@ export function isUnsettled(record: StoredRecord): boolean {
 }
 
 /** A copy: the driver's buffer may be a slice of a much larger one that it would keep alive. */
-function toBytes(value: unknown): Uint8Array | null {
+export function toBytes(value: unknown): Uint8Array | null {
   return value === null ? null : new Uint8Array(value as Uint8Array);
 }
 

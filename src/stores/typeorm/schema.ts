@@ -54,6 +54,7 @@ export const COLUMNS: readonly Column[] = [
   { name: 'expires_at', property: 'expiresAt', kind: 'number', nullable: true },
   { name: 'sweep_at', property: 'sweepAt', kind: 'number' },
   { name: 'result', property: 'result', kind: 'bytes', nullable: true },
+  { name: 'steps', property: 'steps', kind: 'bytes', nullable: true },
 ];
 
 const EXACT_TEXT = { type: 'text', charset: 'utf8mb4', collation: 'utf8mb4_bin' } as const;

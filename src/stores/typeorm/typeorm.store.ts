@@ -9,6 +9,7 @@ import type {
   IdempotencyStore,
   ListFilter,
   SettleResult,
+  StoreTransactions,
   StoredRecord,
 } from '../../engine/store.js';
 import type { Dialect } from './dialects/dialect.js';
@@ -17,6 +18,8 @@ import type { DialectOptions } from './dialects/create-dialect.js';
 import { driverError, safeCause, unavailable } from './errors.js';
 import { COLUMNS, misconfigured } from './schema.js';
 import type { TableOptions } from './schema.js';
+import { inOwnRight } from '../../transactions/transaction-scope.js';
+import { TypeOrmTransactions } from './typeorm.transactions.js';
 
 /**
  * Statements that deadlocked, and claims that lost a race, are sent again for so long and at least
@@ -38,6 +41,11 @@ class LostRace extends Error {
  * does not answer, `IDEMPOTENCY_MISCONFIGURED` when it can not work as it is set up.
  */
 export class TypeOrmStore implements IdempotencyStore {
+  readonly transactions: StoreTransactions = new TypeOrmTransactions(
+    () => this.source(),
+    (operation) => this.run(operation),
+    () => new LostRace(),
+  );
   private dialect: Dialect | undefined;
   private readonly dataSource: DataSource | (() => DataSource);
   private readonly options: DialectOptions;
@@ -61,7 +69,7 @@ export class TypeOrmStore implements IdempotencyStore {
    * there with all its columns.
    */
   async init(): Promise<void> {
-    const dataSource = typeof this.dataSource === 'function' ? this.dataSource() : this.dataSource;
+    const dataSource = this.source();
     try {
       this.dialect = await createDialect(dataSource, this.options);
     } catch (error) {
@@ -99,6 +107,14 @@ export class TypeOrmStore implements IdempotencyStore {
     return this.run((db) => db.markUncertain(claim));
   }
 
+  startEffect(claim: Claim): Promise<SettleResult> {
+    return this.run((db) => db.startEffect(claim));
+  }
+
+  keepSteps(claim: Claim, steps: Uint8Array): Promise<SettleResult> {
+    return this.run((db) => db.keepSteps(claim, steps));
+  }
+
   resolve(
     id: string,
     verdict: 'absent' | { readonly result: Uint8Array | null; readonly ttlMs: number },
@@ -126,13 +142,17 @@ export class TypeOrmStore implements IdempotencyStore {
     return this.run((db) => db.ping());
   }
 
+  private source(): DataSource {
+    return typeof this.dataSource === 'function' ? this.dataSource() : this.dataSource;
+  }
+
   private async run<T>(operation: (dialect: Dialect) => Promise<T>): Promise<T> {
     const { dialect } = this;
     if (!dialect) throw misconfigured('Call init() of the idempotency store before its first use.');
     const started = performance.now();
     for (let attempt = 1; ; attempt++) {
       try {
-        return await operation(dialect);
+        return await inOwnRight(this.source(), () => operation(dialect));
       } catch (error) {
         if (error instanceof IdempotencyError) throw error;
         const passing = error instanceof LostRace || dialect.isTransient(driverError(error));

@@ -19,6 +19,7 @@ export interface Claimed extends Claim {
   readonly fence: bigint;
   readonly attempt: number;
   readonly takenOver: boolean;
+  readonly steps: Uint8Array | null;
   readonly now: number;
 }
 
@@ -63,7 +64,8 @@ export class Bench {
     const result = await this.store.claim(request);
     if (result.type !== 'claimed') assert.fail(`expected to win the claim, met ${show(result)}`);
     const { id, owner } = request;
-    return { ...result, id, owner, request };
+    const steps = result.steps && new Uint8Array(result.steps);
+    return { ...result, steps, id, owner, request };
   }
 
   /** Claims, and fails unless a live record holds the claim off. */
@@ -93,6 +95,31 @@ export class Bench {
     const claim = await this.claim();
     assert.deepEqual(await this.store.markUncertain(claim), { applied: true });
     return claim;
+  }
+
+  /** A claim whose effect has begun. */
+  async effective(given: Partial<ClaimRequest> = {}): Promise<Claimed> {
+    const claim = await this.claim(given);
+    assert.deepEqual(await this.store.startEffect(claim), { applied: true });
+    return claim;
+  }
+
+  /** A claim whose owner died after its effect had begun. */
+  async lapsed(given: Partial<ClaimRequest> = {}): Promise<Claimed> {
+    const claim = await this.effective(given);
+    await this.lapse(claim);
+    return claim;
+  }
+
+  /** Lets the lease of a live claim run out, in no more time than it takes. */
+  async lapse(claim: Claim): Promise<void> {
+    assert.equal((await this.store.renew([claim], this.brief)).size, 1);
+    await this.wait(this.brief);
+  }
+
+  /** Keeps steps, and fails unless that was applied. */
+  async keep(claim: Claim, steps: Uint8Array): Promise<void> {
+    assert.deepEqual(await this.store.keepSteps(claim, steps), { applied: true });
   }
 
   async released(): Promise<Claimed> {

@@ -9,7 +9,7 @@ export function raceCases(test: ContractCase): void {
     ['an abandoned claim', async (bench) => (await bench.abandoned()).id, 2, true],
     ['an expired outcome', expiredId, 1, false],
     ['a released record', async (bench) => (await bench.released()).id, 2, false],
-    ['a record resolved as absent', resolvedId, 1, false],
+    ['a record resolved as absent', resolvedId, 2, false],
   ];
   for (const [what, arrange, attempt, takenOver] of free) {
     test(`of 50 claims at once for ${what} exactly one wins`, async (bench) => {

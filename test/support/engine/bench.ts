@@ -17,6 +17,8 @@ import { ProbeStore } from './probe-store.js';
 
 export const STORE_TIMEOUT = 1_000;
 export const POLICY: OperationPolicy = {
+  mode: 'lease',
+  strict: false,
   ttlMs: 86_400_000,
   leaseMs: 6_000,
   maxDurationMs: 60_000,
@@ -24,11 +26,13 @@ export const POLICY: OperationPolicy = {
   waitTimeoutMs: 5_000,
   expiredKeys: 'refuse',
   onStoreFailure: 'closed',
+  maxResultBytes: 1_000,
 };
 
 export interface OperationOptions extends Partial<OperationPolicy> {
   readonly key?: string;
   readonly payload?: unknown;
+  readonly isInner?: boolean;
 }
 
 /** What a caller gets: the result's type and text, or the code of the error. */
@@ -64,7 +68,7 @@ export class Bench {
     return bench;
   }
 
-  operation({ key = 'k', payload, ...policy }: OperationOptions = {}): Operation {
+  operation({ key = 'k', payload, isInner = false, ...policy }: OperationOptions = {}): Operation {
     const identity = { namespace: '', scope: 'alice', operation: 'http', key };
     return {
       identity,
@@ -72,6 +76,7 @@ export class Bench {
       fingerprint: fingerprint(identity, { payload }),
       handler: 'Orders.place',
       policy: { ...POLICY, ...policy },
+      isInner,
     };
   }
 

@@ -78,6 +78,8 @@ export class ProbeStore implements IdempotencyStore {
   complete = this.probed('complete');
   release = this.probed('release');
   markUncertain = this.probed('markUncertain');
+  startEffect = this.probed('startEffect');
+  keepSteps = this.probed('keepSteps');
   resolve = this.probed('resolve');
   find = this.probed('find');
   list = this.probed('list');

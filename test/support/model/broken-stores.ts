@@ -50,7 +50,7 @@ export const brokenStores: Record<string, (sound: IdempotencyStore) => Idempoten
         const answer = await sound.claim(request);
         if (answer.type === 'claimed' || !absent) return answer;
         const { fence, attemptsStarted: attempt } = answer.record;
-        return { type: 'claimed', fence, attempt, takenOver: false, now: answer.now };
+        return { type: 'claimed', fence, attempt, takenOver: false, steps: null, now: answer.now };
       },
     }),
 
@@ -134,6 +134,77 @@ export const brokenStores: Record<string, (sound: IdempotencyStore) => Idempoten
         return sound.resolve(id, verdict);
       },
     }),
+
+  'keepSteps does not compare the owner': (sound) =>
+    broken(sound, {
+      keepSteps: async (claim, steps) => sound.keepSteps(await liveClaim(sound, claim), steps),
+    }),
+
+  'steps are lost with the attempt that kept them': (sound) =>
+    broken(sound, {
+      claim: async (request) => {
+        const again = (await sound.find(request.id))?.owner === request.owner;
+        const answer = await sound.claim(request);
+        return answer.type === 'claimed' && !again ? { ...answer, steps: null } : answer;
+      },
+    }),
+
+  'steps outlive the outcome': (sound) => {
+    const kept = new Map<string, Uint8Array>();
+    return broken(sound, {
+      keepSteps: async (claim, steps) => {
+        const answer = await sound.keepSteps(claim, steps);
+        if (answer.applied) kept.set(claim.id, steps);
+        return answer;
+      },
+      claim: async (request) => {
+        const answer = await sound.claim(request);
+        return answer.type === 'claimed'
+          ? { ...answer, steps: kept.get(request.id) ?? null }
+          : answer;
+      },
+    });
+  },
+
+  'startEffect does not compare the owner': (sound) =>
+    broken(sound, {
+      startEffect: async (claim) => sound.startEffect(await liveClaim(sound, claim)),
+    }),
+
+  'a started effect dies with its lease': (sound) =>
+    broken(sound, {
+      startEffect: async (claim) => {
+        const record = await sound.find(claim.id);
+        const isOurs = record?.state === 'in-progress' && record.owner === claim.owner;
+        return isOurs ? { applied: true } : { applied: false, record };
+      },
+    }),
+
+  'a claim does not start its effect': (sound) =>
+    broken(sound, { claim: (request) => sound.claim({ ...request, effectStarted: false }) }),
+
+  'a started effect is uncertain at once': (sound) =>
+    broken(sound, { startEffect: (claim) => sound.markUncertain(claim) }),
+
+  'the owner of a lapsed effect is not heard any more': (sound) =>
+    broken(sound, {
+      complete: async (request) => {
+        const record = await sound.find(request.id);
+        return record?.state === 'uncertain' ? { applied: false, record } : sound.complete(request);
+      },
+    }),
+
+  'the owner of an uncertain record is heard as if its effect had lapsed': (sound) =>
+    broken(sound, {
+      release: async (claim) => {
+        const record = await sound.find(claim.id);
+        if (record?.state !== 'uncertain' || record.owner !== claim.owner) {
+          return sound.release(claim);
+        }
+        await sound.resolve(claim.id, 'absent');
+        return { applied: true };
+      },
+    }),
 };
 
 function broken(sound: IdempotencyStore, bug: Partial<IdempotencyStore>): IdempotencyStore {
@@ -145,6 +216,8 @@ function broken(sound: IdempotencyStore, bug: Partial<IdempotencyStore>): Idempo
     complete: (request) => sound.complete(request),
     release: (claim) => sound.release(claim),
     markUncertain: (claim) => sound.markUncertain(claim),
+    startEffect: (claim) => sound.startEffect(claim),
+    keepSteps: (claim, steps) => sound.keepSteps(claim, steps),
     resolve: (id, verdict) => sound.resolve(id, verdict),
     find: (id) => sound.find(id),
     list: (filter) => sound.list(filter),

@@ -5,7 +5,16 @@ import type { ClaimRequest } from '../../../src/engine/store.js';
 import { randomId, times } from '../../../src/testing/contract/bench.js';
 import { CLAIM_TTL } from './store-model.js';
 import type { StoreModel } from './store-model.js';
-import { claimAgain, claimAtOnce, complete, markUncertain, release, resolve } from './steps.js';
+import {
+  claimAgain,
+  claimAtOnce,
+  complete,
+  keepSteps,
+  markUncertain,
+  release,
+  resolve,
+  startEffect,
+} from './steps.js';
 import type { RealStore } from './steps.js';
 
 type Step = (model: StoreModel, real: RealStore) => Promise<void>;
@@ -17,15 +26,19 @@ const key = fc.constantFrom(...ids);
 const duration = fc.constantFrom(1, 100, 200, CLAIM_TTL, 1_000);
 /** Few, so that an owner now and then sends the same one again. */
 const result = fc.constantFrom(null, new Uint8Array(0), Uint8Array.of(0, 255));
+const steps = fc.constantFrom(new Uint8Array(0), Uint8Array.of(0), Uint8Array.of(255, 0));
 /** Which of the claims so far: the last one most of the time, any stale one else. */
 const pick = fc.oneof(fc.constant(0), fc.nat({ max: 6 }));
 
 export const commands: fc.Arbitrary<Command>[] = [
-  fc.tuple(key, duration).map(([id, leaseMs]) =>
-    command(`claim(${short(id)}, lease ${leaseMs})`, (model, real) => {
-      return claimAtOnce(model, real, [request(id, leaseMs)]);
-    }),
-  ),
+  fc
+    .tuple(key, duration, fc.boolean())
+    .map(([id, leaseMs, effectStarted]) =>
+      command(
+        `claim(${short(id)}, lease ${leaseMs}${effectStarted ? ', effect started' : ''})`,
+        (model, real) => claimAtOnce(model, real, [{ ...request(id, leaseMs), effectStarted }]),
+      ),
+    ),
   fc.tuple(key, duration, fc.integer({ min: 2, max: 6 })).map(([id, leaseMs, owners]) =>
     command(`claim(${short(id)}, lease ${leaseMs}) by ${owners} at once`, (model, real) => {
       return claimAtOnce(
@@ -52,6 +65,14 @@ export const commands: fc.Arbitrary<Command>[] = [
   ),
   pick.map((n) => byOwner('release', n, release)),
   pick.map((n) => byOwner('markUncertain', n, markUncertain)),
+  pick.map((n) => byOwner('startEffect', n, startEffect)),
+  fc
+    .tuple(pick, steps)
+    .map(([n, kept]) =>
+      byOwner(`keepSteps(${kept.length} bytes)`, n, (model, real, claim) =>
+        keepSteps(model, real, claim, kept),
+      ),
+    ),
   fc
     .tuple(key, fc.option(fc.tuple(result, duration), { nil: 'absent' as const }))
     .map(([id, verdict]) =>
@@ -70,7 +91,7 @@ export const commands: fc.Arbitrary<Command>[] = [
   duration.map((ms) =>
     command(`advance(${ms})`, async (model, real) => {
       await real.advance(ms);
-      model.now += ms;
+      model.advance(ms);
       assert.equal(await real.store.ping(), model.now);
     }),
   ),

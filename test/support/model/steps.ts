@@ -51,6 +51,7 @@ export async function claimAgain(
       fence,
       attempt: started,
       takenOver,
+      steps: row.steps,
       now: model.now,
     });
     // A store may have forgotten which attempt died; it must not hide that one did.
@@ -66,7 +67,7 @@ export async function complete(
   ttlMs: number,
 ): Promise<void> {
   const answer = await store.complete({ id, owner, result: body, ttlMs });
-  const row = model.owned({ id, owner });
+  const row = model.settleable({ id, owner });
   const there = model.live(id);
   if (row) {
     assert.deepEqual(answer, { applied: true });
@@ -86,12 +87,11 @@ export async function release(
   claim: ClaimRequest,
 ): Promise<void> {
   const answer = await store.release(claim);
-  const row = model.owned(claim);
+  const row = model.settleable(claim);
   if (!row) return expectStale(model, claim.id, answer);
   assert.deepEqual(answer, { applied: true });
   row.finished += 1;
-  row.state = 'released';
-  row.leaseUntil = null;
+  model.discard(row);
 }
 
 export async function markUncertain(
@@ -100,11 +100,37 @@ export async function markUncertain(
   claim: ClaimRequest,
 ): Promise<void> {
   const answer = await store.markUncertain(claim);
-  const row = model.owned(claim);
+  const row = model.settleable(claim);
   if (!row) return expectStale(model, claim.id, answer);
   assert.deepEqual(answer, { applied: true });
   row.state = 'uncertain';
   row.leaseUntil = null;
+  row.lapsed = false;
+}
+
+export async function startEffect(
+  model: StoreModel,
+  { store }: RealStore,
+  claim: ClaimRequest,
+): Promise<void> {
+  const answer = await store.startEffect(claim);
+  const row = model.owned(claim);
+  if (!row) return expectStale(model, claim.id, answer);
+  assert.deepEqual(answer, { applied: true });
+  row.effectStarted = true;
+}
+
+export async function keepSteps(
+  model: StoreModel,
+  { store }: RealStore,
+  claim: ClaimRequest,
+  steps: Uint8Array,
+): Promise<void> {
+  const answer = await store.keepSteps(claim, steps);
+  const row = model.owned(claim);
+  if (!row) return expectStale(model, claim.id, answer);
+  assert.deepEqual(answer, { applied: true });
+  row.steps = steps;
 }
 
 export async function resolve(
@@ -118,7 +144,7 @@ export async function resolve(
   const uncertain = row?.state === 'uncertain';
   assert.equal(await store.resolve(id, given), uncertain);
   if (!row || !uncertain) return;
-  if (given === 'absent') model.rows.delete(id);
+  if (given === 'absent') model.discard(row);
   else model.keepOutcome(row, given.result, given.ttlMs);
 }
 

@@ -20,6 +20,11 @@ export interface ModelRow {
   leaseUntil: number | null;
   expiresAt: number | null;
   result: Uint8Array | null;
+  /** Its lease, once over, leaves it uncertain. */
+  effectStarted: boolean;
+  /** Uncertain only because its lease ran out: its owner may still say how it ended. */
+  lapsed: boolean;
+  steps: Uint8Array | null;
   /** True when cleanup may have removed this dead row: both answers are then right. */
   mayBeGone: boolean;
 }
@@ -50,19 +55,46 @@ export class StoreModel {
     return row?.state === 'in-progress' && row.owner === claim.owner ? row : undefined;
   }
 
+  /** The row that this owner may settle: its running one, or one that nobody has settled since its lease ran out. */
+  settleable(claim: { id: string; owner: string }): ModelRow | undefined {
+    const row = this.live(claim.id);
+    const lapsed = row?.lapsed === true && row.owner === claim.owner ? row : undefined;
+    return this.owned(claim) ?? lapsed;
+  }
+
+  advance(ms: number): void {
+    this.now += ms;
+    for (const row of this.rows.values()) {
+      if (row.state === 'in-progress' && row.effectStarted && row.leaseUntil! <= this.now) {
+        row.state = 'uncertain';
+        row.leaseUntil = null;
+        row.lapsed = true;
+      }
+    }
+  }
+
+  /** Dead from now on, but its attempts go on counting and its steps are kept. */
+  discard(row: ModelRow): void {
+    row.state = 'released';
+    row.leaseUntil = null;
+    row.lapsed = false;
+  }
+
   /** Checks a won claim against what was there before, and takes it over into the model. */
   won(request: ClaimRequest, answer: Won): void {
     const before = this.rows.get(request.id);
     assert.ok(!before || !this.isLive(before), 'won over a live record');
     const unsettled = before?.state === 'in-progress';
     const counted = unsettled || before?.state === 'released' ? before : undefined;
-    const right = counted ? [{ attempt: counted.started + 1, takenOver: unsettled }] : [];
-    if (!counted || counted.mayBeGone) right.push({ attempt: 1, takenOver: false });
-    const { attempt, takenOver, fence, now } = answer;
-    assert.ok(
-      right.some((one) => one.attempt === attempt && one.takenOver === takenOver),
-      `attempt ${attempt}, takenOver ${takenOver}; right is ${JSON.stringify(right)}`,
-    );
+    const { attempt, takenOver, steps, fence, now } = answer;
+    const fresh = { attempt: 1, takenOver: false, steps: null };
+    const isFresh = attempt === 1 && (!counted || counted.mayBeGone);
+    const next = counted && {
+      attempt: counted.started + 1,
+      takenOver: unsettled,
+      steps: counted.steps,
+    };
+    assert.deepEqual({ attempt, takenOver, steps }, isFresh ? fresh : next);
     assert.equal(now, this.now);
     assert.ok(fence > this.lastFence, `fence ${fence} after ${this.lastFence}`);
     this.lastFence = fence;
@@ -79,6 +111,9 @@ export class StoreModel {
       leaseUntil: this.now + request.leaseMs,
       expiresAt: null,
       result: null,
+      effectStarted: request.effectStarted === true,
+      lapsed: false,
+      steps,
       mayBeGone: false,
     });
     this.claims.push(request);
@@ -87,7 +122,9 @@ export class StoreModel {
   keepOutcome(row: ModelRow, result: Uint8Array | null, ttlMs: number): void {
     row.state = result ? 'completed' : 'tombstone';
     row.result = result;
+    row.steps = null;
     row.leaseUntil = null;
+    row.lapsed = false;
     row.expiresAt = this.now + ttlMs;
   }
 

@@ -1,4 +1,4 @@
-import type { DataSource } from 'typeorm';
+import type { DataSource, QueryRunner } from 'typeorm';
 import type {
   Claim,
   ClaimRequest,
@@ -14,8 +14,12 @@ import {
   isLive,
   isLiveSql,
   isOwnedSql,
+  isToSettleSql,
+  isUncertainSql,
   selectList,
   stateCode,
+  stateSql,
+  toBytes,
   toRecord,
 } from '../rows.js';
 import type { Readers, Row } from '../rows.js';
@@ -50,8 +54,73 @@ export abstract class Dialect {
   abstract deleteExpired(limit: number): Promise<number>;
   /** Did the database give up a statement (deadlock, serialization, busy) that may just be sent again? */
   abstract isTransient(error: DriverError): boolean;
+  /** Did it give up a transaction because of others at the same time, so that it may just be run again? */
+  isConflict(error: DriverError): boolean {
+    return this.isTransient(error);
+  }
+
+  /** Is the savepoint gone, and with it the transaction that it was set in? */
+  abstract isSavepointMissing(error: DriverError): boolean;
+
+  /** Did the database itself say so, and is it still there? */
+  abstract isRefusal(error: DriverError): boolean;
+
+  /** Has this error rolled back the whole transaction, so that the next statement would commit by itself? */
+  hasEndedTransaction(_error: DriverError): boolean {
+    return false;
+  }
+
   /** Does the error say that a table, sequence or column is not there? */
   abstract isSchemaMissing(error: DriverError): boolean;
+
+  /**
+   * Opens a transaction that the server ends when its owner falls silent for longer than `idleMs`. When
+   * this throws, nothing is left open.
+   */
+  abstract begin(on: Connection, idleMs: number): Promise<void>;
+  /**
+   * As `claim`, in the open transaction, and waiting for nobody. The row is written as an uncertain one:
+   * should the work commit by itself, that is what its outcome is. `undefined`: lost a race; begin again.
+   */
+  abstract claimWithin(
+    on: Connection,
+    request: ClaimRequest,
+  ): Promise<Won | Held | 'busy' | undefined>;
+  /** The last statement of the transaction. False when it is no longer the one that `mark` was set in. */
+  abstract completeWithin(on: Connection, request: CompleteRequest, mark: string): Promise<boolean>;
+
+  /** Keeps steps if the claim is still owned. */
+  async keepStepsWithin(on: Connection, { id, owner }: Claim, steps: Uint8Array): Promise<boolean> {
+    const sql = `UPDATE ${this.names.table} SET steps = ? WHERE ${isOwnedSql(this.now)}`;
+    return (await this.affected(on, sql, [bytes(steps), this.token(id), this.token(owner)])) > 0;
+  }
+
+  /** Runs one UPDATE on the connection and answers how many rows it met. */
+  protected abstract affected(
+    on: Connection,
+    sql: string,
+    parameters: readonly unknown[],
+  ): Promise<number>;
+
+  async commit({ runner }: Connection): Promise<void> {
+    await runner.commitTransaction();
+  }
+
+  async rollback({ runner }: Connection): Promise<void> {
+    await runner.rollbackTransaction();
+  }
+
+  /** Gives the connection back after its transaction. */
+  async giveBack({ runner }: Connection): Promise<void> {
+    await runner.release();
+  }
+
+  /** Ends a connection that cannot be trusted any more. */
+  abstract discard(on: Pick<Connection, 'runner'>): Promise<void>;
+
+  async keepAlive({ send }: Connection): Promise<void> {
+    await send('SELECT 1');
+  }
 
   protected abstract token(hex: string): unknown;
   protected abstract bindText(text: string | null): unknown;
@@ -59,7 +128,7 @@ export abstract class Dialect {
   async complete({ id, owner, result, ttlMs }: CompleteRequest): Promise<SettleResult> {
     const settled = await this.settle(
       { id, owner },
-      `state = ?, result = ?, expires_at = ${this.now} + ?, lease_until = NULL, ` +
+      `state = ?, result = ?, expires_at = ${this.now} + ?, lease_until = NULL, steps = NULL, ` +
         `attempts_finished = attempts_finished + 1`,
       [outcomeState(result), bytes(result), ttlMs],
     );
@@ -70,7 +139,7 @@ export abstract class Dialect {
   release(claim: Claim): Promise<SettleResult> {
     return this.settle(
       claim,
-      `lease_until = ${RELEASED}, attempts_finished = attempts_finished + 1`,
+      `state = 0, lease_until = ${RELEASED}, attempts_finished = attempts_finished + 1`,
     );
   }
 
@@ -78,18 +147,27 @@ export abstract class Dialect {
     return this.settle(claim, `state = 2, lease_until = NULL`);
   }
 
+  startEffect(claim: Claim): Promise<SettleResult> {
+    return this.note(claim, 'state = 2', []);
+  }
+
+  keepSteps(claim: Claim, steps: Uint8Array): Promise<SettleResult> {
+    return this.note(claim, 'steps = ?', [bytes(steps)]);
+  }
+
   async resolve(
     id: string,
     verdict: 'absent' | { readonly result: Uint8Array | null; readonly ttlMs: number },
   ): Promise<boolean> {
     const { table } = this.names;
+    const isUncertain = `id = ? AND ${isUncertainSql(this.now)}`;
     if (verdict === 'absent') {
-      const sql = `DELETE FROM ${table} WHERE id = ? AND state = 2`;
+      const sql = `UPDATE ${table} SET state = 0, lease_until = ${RELEASED} WHERE ${isUncertain}`;
       return (await this.execute(sql, [this.token(id)])) > 0;
     }
     const sql =
-      `UPDATE ${table} SET state = ?, result = ?, expires_at = ${this.now} + ? ` +
-      `WHERE id = ? AND state = 2`;
+      `UPDATE ${table} SET state = ?, result = ?, expires_at = ${this.now} + ?, ` +
+      `lease_until = NULL, steps = NULL WHERE ${isUncertain}`;
     const { result, ttlMs } = verdict;
     const parameters = [outcomeState(result), bytes(result), ttlMs, this.token(id)];
     return (await this.execute(sql, parameters)) > 0;
@@ -97,7 +175,7 @@ export abstract class Dialect {
 
   async find(id: string): Promise<StoredRecord | null> {
     const sql =
-      `SELECT ${selectList(this.readers)} FROM ${this.names.table} ` +
+      `SELECT ${selectList(this.readers, this.now)} FROM ${this.names.table} ` +
       `WHERE id = ? AND ${isLiveSql(this.now)}`;
     const [row] = await this.select(sql, [this.token(id)]);
     return row ? toRecord(row) : null;
@@ -110,19 +188,21 @@ export abstract class Dialect {
       conditions.push(condition);
       parameters.push(parameter);
     };
-    if (state !== undefined) where('state = ?', stateCode(state));
+    if (state !== undefined) where(`${stateSql(this.now)} = ?`, stateCode(state));
     if (scope !== undefined) where(this.scopeIs, this.bindText(scope));
     if (after !== undefined) where('id > ?', this.token(after));
     const { table } = this.names;
     const sql =
-      `SELECT ${selectList(this.readers, { withResult: false })} FROM ${table} ` +
+      `SELECT ${selectList(this.readers, this.now, { withResult: false })} FROM ${table} ` +
       `WHERE ${conditions.join(' AND ')} ORDER BY ${table}.id LIMIT ?`;
     return (await this.select(sql, [...parameters, limit])).map(toRecord);
   }
 
   async forget(id: string): Promise<boolean> {
     const { table } = this.names;
-    const live = `DELETE FROM ${table} WHERE id = ? AND state <> 0 AND ${isLiveSql(this.now)}`;
+    const live =
+      `DELETE FROM ${table} WHERE id = ? AND ((state IN (1, 3) AND expires_at > ${this.now}) ` +
+      `OR (${isUncertainSql(this.now)}))`;
     if ((await this.execute(live, [this.token(id)])) > 0) return true;
     // A dead row holds a person's data as well, even though it counts as no record.
     const dead = `DELETE FROM ${table} WHERE id = ? AND ${isDeadSql(this.now)}`;
@@ -151,9 +231,23 @@ export abstract class Dialect {
     changes: string,
     parameters: readonly unknown[] = [],
   ): Promise<SettleResult> {
-    const sql = `UPDATE ${this.names.table} SET ${changes} WHERE ${isOwnedSql(this.now)}`;
+    const sql = `UPDATE ${this.names.table} SET ${changes} WHERE ${isToSettleSql(this.now)}`;
     const count = await this.execute(sql, [...parameters, this.token(id), this.token(owner)]);
     return count > 0 ? { applied: true } : { applied: false, record: await this.find(id) };
+  }
+
+  /** A note on a running attempt. Made again, it may change nothing, and counts as made. */
+  private async note(
+    { id, owner }: Claim,
+    change: string,
+    parameters: readonly unknown[],
+  ): Promise<SettleResult> {
+    const sql = `UPDATE ${this.names.table} SET ${change} WHERE ${isOwnedSql(this.now)}`;
+    const count = await this.execute(sql, [...parameters, this.token(id), this.token(owner)]);
+    if (count > 0) return { applied: true };
+    const record = await this.find(id);
+    const isOurs = record?.owner === owner && record.state === 'in-progress';
+    return isOurs ? { applied: true } : { applied: false, record };
   }
 
   /** What a claim means to its sender, given the row as it is after the claim. */
@@ -169,16 +263,67 @@ export abstract class Dialect {
     if (record.state !== 'in-progress' || record.owner !== owner) {
       return { type: 'held', record, now };
     }
-    const { fence, attemptsStarted, attemptsFinished } = record;
-    return {
-      type: 'claimed',
-      fence,
-      attempt: attemptsStarted,
-      // Of a claim sent again only the counts are known, and a doubt must not be hidden.
-      takenOver: takenOver ?? attemptsStarted - attemptsFinished > 1,
-      now,
-    };
+    return won(row, takenOver);
   }
+
+  protected completion({ id, owner, result, ttlMs }: CompleteRequest, condition: string) {
+    const sql =
+      `UPDATE ${this.names.table} SET state = ?, result = ?, expires_at = ${this.now} + ?, ` +
+      `lease_until = NULL, steps = NULL, attempts_finished = attempts_finished + 1 ` +
+      `WHERE id = ? AND owner = ? AND ${condition}`;
+    const named = [this.token(id), this.token(owner)];
+    return { sql, parameters: [outcomeState(result), bytes(result), ttlMs, ...named] };
+  }
+}
+
+/** A connection with a transaction on it. */
+export interface Connection {
+  readonly runner: QueryRunner;
+  /** Sends a statement on it at once. */
+  readonly send: QueryRunner['query'];
+}
+
+type Claimed = Extract<ClaimResult, { type: 'claimed' }>;
+export type Held = Extract<ClaimResult, { type: 'held' }>;
+
+export interface Won {
+  readonly type: 'won';
+  readonly claimed: Claimed;
+  /** By which the transaction is recognised at its end. */
+  readonly mark: string;
+}
+
+/** What a transaction's row is written with: uncertain, and no lease that could run out. */
+export function withoutLease(request: ClaimRequest): ClaimRequest {
+  return { ...request, effectStarted: true, leaseMs: null as unknown as number };
+}
+
+let marks = 0;
+
+/** The name of a savepoint that is there as long as its transaction is. */
+export function newMark(): string {
+  return `nestjs_idempotency_mark_${(marks += 1)}`;
+}
+
+export function won(row: Row, takenOver?: boolean): Claimed {
+  const { fence, attemptsStarted, attemptsFinished } = toRecord(row);
+  return {
+    type: 'claimed',
+    fence,
+    attempt: attemptsStarted,
+    // Of a claim sent again only the counts are known, and a doubt must not be hidden.
+    takenOver: takenOver ?? attemptsStarted - attemptsFinished > 1,
+    steps: toBytes(row.steps),
+    now: Number(row.now),
+  };
+}
+
+/** The live record of the row, as a claimer is told of it. */
+export function heldBy(row: Row | undefined): Held | undefined {
+  if (row === undefined) return undefined;
+  const record = toRecord(row);
+  const now = Number(row.now);
+  return isLive(record, now) ? { type: 'held', record, now } : undefined;
 }
 
 /** What drivers say about an error: a SQLSTATE or name, and a number on MySQL and MariaDB. */

@@ -1,6 +1,7 @@
 import type { ClaimRequest, ClaimResult } from '../../../engine/store.js';
 import { RELEASED, isDeadSql } from '../rows.js';
 import type { Row } from '../rows.js';
+import type { Connection } from './dialect.js';
 import { MySqlDialect } from './mysql.js';
 
 /** MariaDB: the steps of a claim in one round trip, and a sequence. */
@@ -41,6 +42,26 @@ export class MariaDbDialect extends MySqlDialect {
     const [row] = rows;
     const takenOver = row?.taken_over === null ? undefined : Number(row?.taken_over) === 1;
     return this.answer(row, request, takenOver);
+  }
+
+  /** An insert that would have to wait for another transaction fails instead. */
+  protected override async lock(): Promise<boolean> {
+    return true;
+  }
+
+  protected override async writeWithin(
+    { send }: Connection,
+    request: ClaimRequest,
+    seen: Row | undefined,
+  ): Promise<void> {
+    const atOnce = 'SET STATEMENT innodb_lock_wait_timeout = 0 FOR';
+    const nextFence = `NEXTVAL(${this.names.fence})`;
+    if (seen === undefined) {
+      await send(`${atOnce} ${this.insertSql(nextFence)}`, this.insertParameters(request));
+    } else {
+      const parameters = [...this.takeOverParameters(request), this.token(seen.owner as string)];
+      await send(`${atOnce} ${this.takeOverSql(nextFence, '?')}`, parameters);
+    }
   }
 
   /** The fence is a sequence. */

@@ -1,11 +1,13 @@
 import type { DataSource, QueryRunner } from 'typeorm';
-import type { Claim, ClaimRequest, ClaimResult } from '../../../engine/store.js';
+import type { Claim, ClaimRequest, ClaimResult, CompleteRequest } from '../../../engine/store.js';
 import { createStatements } from '../ddl.js';
 import { driverError } from '../errors.js';
 import {
   NEXT_ATTEMPT_SQL,
+  claimState,
   isDeadSql,
   isDueSql,
+  isInProgressSql,
   isUnsettled,
   selectList,
   toRecord,
@@ -13,8 +15,8 @@ import {
 import type { Readers, Row } from '../rows.js';
 import { misconfigured } from '../schema.js';
 import type { DialectName, TableNames } from '../schema.js';
-import { Dialect, bytes } from './dialect.js';
-import type { DriverError } from './dialect.js';
+import { Dialect, bytes, heldBy, newMark, withoutLease, won } from './dialect.js';
+import type { Connection, DriverError, Held, Won } from './dialect.js';
 
 /** Bound as bytes: the text then is safe and exact under any `sql_mode` and connection charset. */
 const TEXT = 'CONVERT(? USING utf8mb4)';
@@ -32,6 +34,7 @@ export class MySqlDialect extends Dialect {
     hex: (column) => `LOWER(HEX(${column}))`,
     text: (column) => `CAST(${column} AS CHAR)`,
   };
+  private readonly locks = new WeakMap<QueryRunner, string[]>();
 
   constructor(dataSource: DataSource, names: TableNames, clock?: string) {
     // In UTC: in a session's own time zone an hour is missing, or there twice, at a clock change.
@@ -103,8 +106,105 @@ export class MySqlDialect extends Dialect {
     ]);
   }
 
+  /** While a transaction is open, the server waits for its next statement no longer than that. */
+  async begin({ runner, send }: Connection, idleMs: number): Promise<void> {
+    const seconds = Math.max(1, Math.ceil(idleMs / 1000));
+    const limit = `SET @nestjs_idempotency_wait = @@SESSION.wait_timeout, SESSION wait_timeout = ?`;
+    try {
+      await send(limit, [seconds]);
+      await runner.startTransaction();
+    } catch (error) {
+      await this.discard({ runner });
+      throw error;
+    }
+  }
+
+  async claimWithin(
+    on: Connection,
+    request: ClaimRequest,
+  ): Promise<Won | Held | 'busy' | undefined> {
+    const isOurs = await this.lock(on, request.id);
+    const read = `SELECT ${this.now} AS now, ${this.columns()} FROM ${this.names.table} WHERE id = ?`;
+    const id = this.token(request.id);
+    const [seen] = (await on.send(read, [id])) as Row[];
+    const held = heldBy(seen);
+    if (held !== undefined || !isOurs) return held ?? 'busy';
+    try {
+      await this.writeWithin(on, withoutLease(request), seen);
+    } catch (error) {
+      const { errno } = driverError(error);
+      if (errno === DUPLICATE) return undefined;
+      if (errno === LOCK_WAIT_TIMEOUT) return 'busy';
+      throw error;
+    }
+    const [row] = (await on.send(read, [id])) as Row[];
+    if (row?.owner !== request.owner) return undefined;
+    const takenOver = seen !== undefined && isUnsettled(toRecord(seen));
+    const mark = newMark();
+    await on.send(`SAVEPOINT ${mark}`);
+    return { type: 'won', claimed: won(row, takenOver), mark };
+  }
+
+  async completeWithin(on: Connection, request: CompleteRequest, mark: string): Promise<boolean> {
+    try {
+      await on.send(`RELEASE SAVEPOINT ${mark}`);
+    } catch (error) {
+      if (this.isSavepointMissing(driverError(error))) return false;
+      throw error;
+    }
+    const { sql, parameters } = this.completion(request, 'state = 2 AND lease_until IS NULL');
+    return (await this.affected(on, sql, parameters)) > 0;
+  }
+
+  protected async affected(
+    { send }: Connection,
+    sql: string,
+    parameters: readonly unknown[],
+  ): Promise<number> {
+    const { affectedRows } = (await send(sql, [...parameters])) as Affected;
+    return affectedRows;
+  }
+
+  override async giveBack(on: Connection): Promise<void> {
+    await on.send('SET SESSION wait_timeout = @nestjs_idempotency_wait');
+    for (const name of this.locks.get(on.runner) ?? []) {
+      await on.send('DO RELEASE_LOCK(?)', [name]);
+    }
+    await super.giveBack(on);
+  }
+
+  async discard({ runner }: Pick<Connection, 'runner'>): Promise<void> {
+    const { databaseConnection } = runner as unknown as { databaseConnection?: Destroyable };
+    databaseConnection?.destroy();
+    Object.assign(runner, { isReleased: true });
+  }
+
+  /** An insert would wait for another transaction with the same key; a lock of its own says so at once. */
+  protected async lock({ runner, send }: Connection, id: string): Promise<boolean> {
+    const name = `idempotency ${id}`;
+    const [turn] = (await send('SELECT GET_LOCK(?, 0) AS ours', [name])) as Row[];
+    if (Number(turn?.ours) !== 1) return false;
+    this.locks.set(runner, [...(this.locks.get(runner) ?? []), name]);
+    return true;
+  }
+
+  protected async writeWithin(
+    { send }: Connection,
+    request: ClaimRequest,
+    seen: Row | undefined,
+  ): Promise<void> {
+    await send(`INSERT INTO ${this.names.fence} () VALUES ()`);
+    if (seen === undefined) {
+      await send(this.insertSql('LAST_INSERT_ID()'), this.insertParameters(request));
+    } else {
+      const owner = this.token(seen.owner as string);
+      const parameters = [...this.takeOverParameters(request), owner];
+      await send(this.takeOverSql('LAST_INSERT_ID()', '?'), parameters);
+    }
+  }
+
   protected columns(): string {
-    return selectList(this.readers);
+    return selectList(this.readers, this.now);
   }
 
   protected insertSql(nextFence: string): string {
@@ -113,11 +213,13 @@ export class MySqlDialect extends Dialect {
         fence, state, attempts_started, attempts_finished, claimed_at, lease_until, expires_at,
         sweep_at)
       VALUES (?, ?, ?, ${TEXT}, ${TEXT}, ${TEXT},
-        ${nextFence}, 0, 1, 0, ${this.now}, ${this.now} + ?, ${this.now} + ?, ${this.now} + ?)`;
+        ${nextFence}, ?, 1, 0, ${this.now}, ${this.now} + ?, ${this.now} + ?, ${this.now} + ?)`;
   }
 
   protected insertParameters(request: ClaimRequest): unknown[] {
-    return [this.token(request.id), ...this.claimParameters(request), request.ttlMs];
+    const { id, leaseMs, ttlMs } = request;
+    const named = this.claimParameters(request);
+    return [this.token(id), ...named, claimState(request), leaseMs, ttlMs, ttlMs];
   }
 
   /** Assignments run from left to right, so the counts come before the state they look at. */
@@ -126,18 +228,20 @@ export class MySqlDialect extends Dialect {
       UPDATE ${this.names.table} SET ${NEXT_ATTEMPT_SQL}, owner = ?, fingerprint = ?,
         scope = ${TEXT}, operation = ${TEXT}, idempotency_key = ${TEXT},
         fence = ${nextFence}, claimed_at = ${this.now}, result = NULL,
-        lease_until = ${this.now} + ?, expires_at = ${this.now} + ?, state = 0
+        lease_until = ${this.now} + ?, expires_at = ${this.now} + ?, state = ?
       WHERE id = ? AND owner = ${seenOwner} AND ${isDeadSql(this.now)}`;
   }
 
   protected takeOverParameters(request: ClaimRequest): unknown[] {
-    return [...this.claimParameters(request), this.token(request.id)];
+    const { id, leaseMs, ttlMs } = request;
+    const named = this.claimParameters(request);
+    return [...named, leaseMs, ttlMs, claimState(request), this.token(id)];
   }
 
   private claimParameters(request: ClaimRequest): unknown[] {
-    const { owner, fingerprint, scope, operation, key, leaseMs, ttlMs } = request;
+    const { owner, fingerprint, scope, operation, key } = request;
     const texts = [scope, operation, key].map((text) => this.bindText(text));
-    return [this.token(owner), bytes(fingerprint), ...texts, leaseMs, ttlMs];
+    return [this.token(owner), bytes(fingerprint), ...texts];
   }
 
   /** Which ones were renewed is read back, because a count of rows does not say. */
@@ -147,7 +251,7 @@ export class MySqlDialect extends Dialect {
     // Pairs alone are not looked up in the index, and would lock the whole table.
     const mine =
       `id IN (${list('?')}) AND (id, owner) IN (${list('(?, ?)')}) ` +
-      `AND state = 0 AND lease_until > ${this.now}`;
+      `AND ${isInProgressSql(this.now)}`;
     const parameters = [
       ...claims.map(({ id }) => this.token(id)),
       ...claims.flatMap(({ id, owner }) => [this.token(id), this.token(owner)]),
@@ -210,6 +314,24 @@ export class MySqlDialect extends Dialect {
     return errno === LOCK_WAIT_TIMEOUT || errno === DEADLOCK || errno === RECORD_CHANGED;
   }
 
+  /** After a wait that timed out, the next one might as well. */
+  override isConflict({ errno }: DriverError): boolean {
+    return errno === DEADLOCK || errno === RECORD_CHANGED;
+  }
+
+  isSavepointMissing({ errno }: DriverError): boolean {
+    return errno === NO_SUCH_SAVEPOINT;
+  }
+
+  isRefusal({ errno }: DriverError): boolean {
+    // errors of the network have negative numbers
+    return errno !== undefined && errno > 0;
+  }
+
+  override hasEndedTransaction(error: DriverError): boolean {
+    return this.isConflict(error);
+  }
+
   isSchemaMissing({ errno }: DriverError): boolean {
     return errno === NO_SUCH_TABLE || errno === UNKNOWN_COLUMN || errno === UNKNOWN_DATABASE;
   }
@@ -221,6 +343,10 @@ export class MySqlDialect extends Dialect {
   protected bindText(text: string | null): Buffer | null {
     return text === null ? null : Buffer.from(text);
   }
+}
+
+interface Destroyable {
+  destroy(): void;
 }
 
 type Query = <T>(sql: string, parameters: unknown[]) => Promise<T>;
@@ -235,4 +361,5 @@ const UNKNOWN_COLUMN = 1054;
 const DUPLICATE = 1062;
 const NO_SUCH_TABLE = 1146;
 const LOCK_WAIT_TIMEOUT = 1205;
+const NO_SUCH_SAVEPOINT = 1305;
 const DEADLOCK = 1213;

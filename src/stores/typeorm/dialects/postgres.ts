@@ -1,18 +1,20 @@
 import type { DataSource } from 'typeorm';
-import type { Claim, ClaimRequest, ClaimResult } from '../../../engine/store.js';
+import type { Claim, ClaimRequest, ClaimResult, CompleteRequest } from '../../../engine/store.js';
 import { createStatements } from '../ddl.js';
 import {
   NEXT_ATTEMPT_SQL,
+  claimState,
   isDeadSql,
   isDueSql,
+  isInProgressSql,
   isUnsettled,
   selectList,
   toRecord,
 } from '../rows.js';
 import type { Readers, Row } from '../rows.js';
 import type { TableNames } from '../schema.js';
-import { Dialect, bytes, printable } from './dialect.js';
-import type { DriverError } from './dialect.js';
+import { Dialect, bytes, heldBy, printable, withoutLease, won } from './dialect.js';
+import type { Connection, DriverError, Held, Won } from './dialect.js';
 
 export class PostgresDialect extends Dialect {
   readonly name = 'postgres';
@@ -57,16 +59,16 @@ export class PostgresDialect extends Dialect {
         INSERT INTO ${table} (id, owner, fingerprint, scope, operation, idempotency_key, fence,
           state, attempts_started, attempts_finished, claimed_at, lease_until, expires_at, sweep_at)
         SELECT $1::uuid, $2::uuid, $3::bytea, $4::text, $5::text, $6::text,
-          nextval(${literal(fence)}), 0, 1, 0, now, now + $7::bigint, now + $8::bigint,
+          nextval(${literal(fence)}), $9::smallint, 1, 0, now, now + $7::bigint, now + $8::bigint,
           now + $8::bigint
         FROM clock WHERE NOT EXISTS (SELECT 1 FROM ${table} WHERE id = $1::uuid)
         ON CONFLICT (id) DO NOTHING
         RETURNING *
       )
-      SELECT true AS inserted, clock.now, ${selectList(this.readers, { prefix: 'r.' })}
+      SELECT true AS inserted, clock.now, ${selectList(this.readers, 'clock.now', { prefix: 'r.' })}
       FROM inserted r, clock
       UNION ALL
-      SELECT false, clock.now, ${selectList(this.readers, { prefix: 'r.' })}
+      SELECT false, clock.now, ${selectList(this.readers, 'clock.now', { prefix: 'r.' })}
       FROM ${table} r, clock WHERE r.id = $1::uuid`;
     const [row] = await this.dataSource.query<Row[]>(sql, this.claimParameters(request));
     // No row: somebody inserted it after this statement's snapshot was taken.
@@ -76,28 +78,125 @@ export class PostgresDialect extends Dialect {
   }
 
   private async takeOver(request: ClaimRequest, dead: Row): Promise<ClaimResult | undefined> {
+    const parameters = [...this.claimParameters(request), dead.owner];
+    const [row] = await this.dataSource.query<Row[]>(this.takeOverSql(), parameters);
+    return this.answer(row, request, isUnsettled(toRecord(dead)));
+  }
+
+  private takeOverSql(): string {
     const { table, fence } = this.names;
     // The update is wrapped because TypeORM answers a bare one with more than its rows.
-    const sql = `
+    return `
       WITH clock AS MATERIALIZED (SELECT ${this.now} AS now),
       updated AS (
         UPDATE ${table} SET owner = $2::uuid, fingerprint = $3::bytea, scope = $4::text,
           operation = $5::text, idempotency_key = $6::text, fence = nextval(${literal(fence)}),
-          state = 0, ${NEXT_ATTEMPT_SQL}, claimed_at = now, lease_until = now + $7::bigint,
+          state = $9::smallint, ${NEXT_ATTEMPT_SQL}, claimed_at = now, lease_until = now + $7::bigint,
           expires_at = now + $8::bigint, result = NULL
-        FROM clock WHERE id = $1::uuid AND owner = $9::uuid AND ${isDeadSql('now')}
+        FROM clock WHERE id = $1::uuid AND owner = $10::uuid AND ${isDeadSql('now')}
         RETURNING ${table}.*
       )
-      SELECT clock.now, ${selectList(this.readers, { prefix: 'r.' })} FROM updated r, clock`;
+      SELECT clock.now, pg_current_xact_id_if_assigned()::text AS xact,
+        ${selectList(this.readers, 'clock.now', { prefix: 'r.' })} FROM updated r, clock`;
+  }
+
+  async begin({ runner, send }: Connection, idleMs: number): Promise<void> {
+    const { isolationLevel } = this.dataSource.options;
+    const level = isolationLevel === undefined ? '' : ` ISOLATION LEVEL ${isolationLevel}`;
+    await runner.broadcaster.broadcast('BeforeTransactionStart');
+    try {
+      await send(
+        `START TRANSACTION${level}; SET LOCAL idle_in_transaction_session_timeout = ${idleMs}`,
+      );
+    } catch (error) {
+      await this.discard({ runner });
+      throw error;
+    }
+    Object.assign(runner, { isTransactionActive: true, transactionDepth: 1 });
+    await runner.broadcaster.broadcast('AfterTransactionStart');
+  }
+
+  /** Of those who come at the same time one gets the lock; the others need not wait to be told so. */
+  async claimWithin(
+    { send }: Connection,
+    request: ClaimRequest,
+  ): Promise<Won | Held | 'busy' | undefined> {
+    const { table, fence } = this.names;
+    const sql = `
+      WITH clock AS MATERIALIZED (SELECT ${this.now} AS now),
+      turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock($10::bigint) AS ours),
+      inserted AS (
+        INSERT INTO ${table} (id, owner, fingerprint, scope, operation, idempotency_key, fence,
+          state, attempts_started, attempts_finished, claimed_at, lease_until, expires_at, sweep_at)
+        SELECT $1::uuid, $2::uuid, $3::bytea, $4::text, $5::text, $6::text,
+          nextval(${literal(fence)}), $9::smallint, 1, 0, now, now + $7::bigint, now + $8::bigint,
+          now + $8::bigint
+        FROM clock, turn WHERE turn.ours AND NOT EXISTS (SELECT 1 FROM ${table} WHERE id = $1::uuid)
+        ON CONFLICT (id) DO NOTHING
+        RETURNING *
+      ),
+      found AS (
+        SELECT true AS inserted, i.* FROM inserted i
+        UNION ALL SELECT false, e.* FROM ${table} e WHERE e.id = $1::uuid
+      )
+      SELECT turn.ours, r.inserted, clock.now, pg_current_xact_id_if_assigned()::text AS xact,
+        ${selectList(this.readers, 'clock.now', { prefix: 'r.' })}
+      FROM clock CROSS JOIN turn LEFT JOIN found r ON true`;
+    const unleased = withoutLease(request);
+    const parameters = [...this.claimParameters(unleased), lockOf(request.id)];
+    const [row] = (await send(sql, parameters)) as [Row];
+    if (row.inserted === true) {
+      return { type: 'won', claimed: won(row, false), mark: row.xact as string };
+    }
+    const there = row.id === null ? undefined : row;
+    const held = heldBy(there);
+    if (held !== undefined || row.ours !== true) {
+      return held ?? 'busy';
+    }
+    return there && this.takeOverWithin(send, unleased, there);
+  }
+
+  private async takeOverWithin(
+    send: Connection['send'],
+    request: ClaimRequest,
+    dead: Row,
+  ): Promise<Won | undefined> {
     const parameters = [...this.claimParameters(request), dead.owner];
-    const [row] = await this.dataSource.query<Row[]>(sql, parameters);
-    return this.answer(row, request, isUnsettled(toRecord(dead)));
+    const [row] = (await send(this.takeOverSql(), parameters)) as Row[];
+    return (
+      row && {
+        type: 'won',
+        claimed: won(row, isUnsettled(toRecord(dead))),
+        mark: row.xact as string,
+      }
+    );
+  }
+
+  async completeWithin(on: Connection, request: CompleteRequest, mark: string): Promise<boolean> {
+    const isThisOne = 'state = 2 AND lease_until IS NULL AND pg_current_xact_id()::text = ?';
+    const { sql, parameters } = this.completion(request, isThisOne);
+    return (await this.affected(on, sql, [...parameters, mark])) > 0;
+  }
+
+  protected async affected(
+    { send }: Connection,
+    sql: string,
+    parameters: readonly unknown[],
+  ): Promise<number> {
+    const [, count] = (await send(numbered(sql), [...parameters])) as [Row[], number];
+    return count;
+  }
+
+  async discard({ runner }: Pick<Connection, 'runner'>): Promise<void> {
+    // with an error the pool ends the connection instead of lending it again
+    const { releasePostgresConnection } = runner as unknown as Discardable;
+    await releasePostgresConnection.call(runner, new Error('given up'));
   }
 
   private claimParameters(request: ClaimRequest): unknown[] {
     const { id, owner, fingerprint, scope, operation, key, leaseMs, ttlMs } = request;
     const texts = [scope, operation, key].map(printable);
-    return [id, owner, bytes(fingerprint), ...texts, leaseMs, ttlMs];
+    return [id, owner, bytes(fingerprint), ...texts, leaseMs, ttlMs, claimState(request)];
   }
 
   async renew(claims: readonly Claim[], leaseMs: number): Promise<ReadonlySet<string>> {
@@ -105,8 +204,7 @@ export class PostgresDialect extends Dialect {
       WITH renewed AS (
         UPDATE ${this.names.table} r SET lease_until = ${this.now} + $3::bigint
         FROM unnest($1::uuid[], $2::uuid[]) AS mine (id, owner)
-        WHERE r.id = mine.id AND r.owner = mine.owner AND r.state = 0
-          AND r.lease_until > ${this.now}
+        WHERE r.id = mine.id AND r.owner = mine.owner AND ${isInProgressSql(this.now)}
         RETURNING r.owner
       )
       SELECT ${this.readers.hex('owner')} AS owner FROM renewed`;
@@ -139,6 +237,14 @@ export class PostgresDialect extends Dialect {
     return code === SERIALIZATION_FAILURE || code === DEADLOCK;
   }
 
+  isSavepointMissing({ code }: DriverError): boolean {
+    return code === NO_SUCH_SAVEPOINT || code === NO_TRANSACTION;
+  }
+
+  isRefusal({ code }: DriverError): boolean {
+    return code !== undefined && SQLSTATE.test(code) && !CONNECTION_LOST.test(code);
+  }
+
   isSchemaMissing({ code }: DriverError): boolean {
     return code === UNDEFINED_TABLE || code === UNDEFINED_COLUMN || code === INVALID_SCHEMA;
   }
@@ -156,11 +262,25 @@ export class PostgresDialect extends Dialect {
   }
 }
 
+interface Discardable {
+  releasePostgresConnection(error: Error): Promise<void>;
+}
+
+const SQLSTATE = /^[0-9A-Z]{5}$/;
+/** Connection exceptions, and shutdowns by the administrator or a time-out. */
+const CONNECTION_LOST = /^(08|57P|25P03)/;
+const NO_SUCH_SAVEPOINT = '3B001';
+const NO_TRANSACTION = '25P01';
 const SERIALIZATION_FAILURE = '40001';
 const DEADLOCK = '40P01';
 const UNDEFINED_TABLE = '42P01';
 const UNDEFINED_COLUMN = '42703';
 const INVALID_SCHEMA = '3F000';
+
+/** A lock of the record's own, until the transaction ends: half of its id. */
+function lockOf(id: string): string {
+  return BigInt.asIntN(64, BigInt(`0x${id.slice(0, 16)}`)).toString();
+}
 
 function literal(text: string): string {
   // The E form means the same whatever `standard_conforming_strings` says.

@@ -1,9 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
-import type { Claim, ClaimRequest, ClaimResult } from '../../../engine/store.js';
+import { SqliteGate } from '../../../transactions/sqlite-gate.js';
+import { scopeOf } from '../../../transactions/transaction-scope.js';
+import type { Claim, ClaimRequest, ClaimResult, CompleteRequest } from '../../../engine/store.js';
 import { createStatements } from '../ddl.js';
 import {
   NEXT_ATTEMPT_SQL,
+  claimState,
   isDueSql,
   isOwnedSql,
   isUnsettled,
@@ -12,8 +15,9 @@ import {
 } from '../rows.js';
 import type { Readers, Row } from '../rows.js';
 import type { TableNames } from '../schema.js';
-import { Dialect, bytes, printable } from './dialect.js';
-import type { DriverError } from './dialect.js';
+import { driverError } from '../errors.js';
+import { Dialect, bytes, heldBy, newMark, printable, withoutLease, won } from './dialect.js';
+import type { Connection, DriverError, Held, Won } from './dialect.js';
 
 /** What is used of a better-sqlite3 database. */
 interface Handle {
@@ -43,6 +47,7 @@ export class SqliteDialect extends Dialect {
     hex: (column) => `lower(hex(${column}))`,
     text: (column) => `CAST(${column} AS TEXT)`,
   };
+  readonly gate = new SqliteGate(() => this.handle().inTransaction);
   private readonly statements = new WeakMap<Handle, Map<string, Statement>>();
 
   constructor(dataSource: DataSource, names: TableNames, clock?: string) {
@@ -75,32 +80,101 @@ export class SqliteDialect extends Dialect {
   }
 
   private write(db: Handle, request: ClaimRequest): ClaimResult | undefined {
-    const { table, fence } = this.names;
     const seen = this.read(db, request.id);
     const held = this.answer(seen, request);
     if (held) return held;
+    this.writeRow(db, request);
+    const takenOver = seen !== undefined && isUnsettled(toRecord(seen));
+    return this.answer(this.read(db, request.id), request, takenOver);
+  }
+
+  private writeRow(db: Handle, request: ClaimRequest): void {
+    const { table, fence } = this.names;
     this.prepare(db, `UPDATE ${fence} SET value = value + 1`).run();
     const sql = `
       INSERT INTO ${table} (id, owner, fingerprint, scope, operation, idempotency_key, fence,
         state, attempts_started, attempts_finished, claimed_at, lease_until, expires_at, sweep_at)
-      SELECT ?, ?, ?, ?, ?, ?, value, 0, 1, 0, ${this.now}, ${this.now} + ?, ${this.now} + ?,
+      SELECT ?, ?, ?, ?, ?, ?, value, ?, 1, 0, ${this.now}, ${this.now} + ?, ${this.now} + ?,
         ${this.now} + ?
       FROM ${fence} WHERE true
       ON CONFLICT (id) DO UPDATE SET ${NEXT_ATTEMPT_SQL}, owner = excluded.owner,
         fingerprint = excluded.fingerprint, scope = excluded.scope,
         operation = excluded.operation, idempotency_key = excluded.idempotency_key,
-        fence = excluded.fence, state = 0, claimed_at = excluded.claimed_at,
+        fence = excluded.fence, state = excluded.state, claimed_at = excluded.claimed_at,
         lease_until = excluded.lease_until, expires_at = excluded.expires_at, result = NULL`;
     const { id, owner, fingerprint, scope, operation, key, leaseMs, ttlMs } = request;
     const texts = [scope, operation, key].map(printable);
     const values = [this.token(id), this.token(owner), bytes(fingerprint), ...texts];
-    this.prepare(db, sql).run(...values, leaseMs, ttlMs, ttlMs);
-    const takenOver = seen !== undefined && isUnsettled(toRecord(seen));
-    return this.answer(this.read(db, id), request, takenOver);
+    this.prepare(db, sql).run(...values, claimState(request), leaseMs, ttlMs, ttlMs);
   }
 
+  /** `IMMEDIATE`: a transaction that read first could not be made one that writes while another process does. */
+  async begin({ runner }: Connection): Promise<void> {
+    const begin = (): void => {
+      withoutBlocking(this.handle(), (db) => this.prepare(db, 'BEGIN IMMEDIATE').run());
+    };
+    await runner.broadcaster.broadcast('BeforeTransactionStart');
+    await this.gate.close(begin, LONGEST_WAIT_MS);
+    await runner.broadcaster.broadcast('AfterTransactionStart');
+  }
+
+  async claimWithin(_: Connection, request: ClaimRequest): Promise<Won | Held> {
+    const db = this.handle();
+    const seen = this.read(db, request.id);
+    const held = heldBy(seen);
+    if (held) return held;
+    this.writeRow(db, withoutLease(request));
+    const mark = newMark();
+    db.prepare(`SAVEPOINT ${mark}`).run();
+    const takenOver = seen !== undefined && isUnsettled(toRecord(seen));
+    return { type: 'won', claimed: won(this.read(db, request.id) as Row, takenOver), mark };
+  }
+
+  async completeWithin(_: Connection, request: CompleteRequest, mark: string): Promise<boolean> {
+    const db = this.handle();
+    try {
+      db.prepare(`RELEASE SAVEPOINT ${mark}`).run();
+    } catch (error) {
+      if (this.isSavepointMissing(driverError(error))) return false;
+      throw error;
+    }
+    const { sql, parameters } = this.completion(request, 'state = 2 AND lease_until IS NULL');
+    return this.prepare(db, sql).run(...parameters).changes > 0;
+  }
+
+  protected async affected(
+    _: Connection,
+    sql: string,
+    parameters: readonly unknown[],
+  ): Promise<number> {
+    return this.prepare(this.handle(), sql).run(...parameters).changes;
+  }
+
+  override async commit({ runner }: Connection): Promise<void> {
+    await runner.broadcaster.broadcast('BeforeTransactionCommit');
+    this.prepare(this.handle(), 'COMMIT').run();
+    await runner.broadcaster.broadcast('AfterTransactionCommit');
+  }
+
+  override async rollback({ runner }: Connection): Promise<void> {
+    await runner.broadcaster.broadcast('BeforeTransactionRollback');
+    if (this.handle().inTransaction) this.prepare(this.handle(), 'ROLLBACK').run();
+    await runner.broadcaster.broadcast('AfterTransactionRollback');
+  }
+
+  override async giveBack(): Promise<void> {
+    this.gate.open();
+  }
+
+  async discard(): Promise<void> {
+    if (this.handle().inTransaction) this.prepare(this.handle(), 'ROLLBACK').run();
+    this.gate.open();
+  }
+
+  override async keepAlive(): Promise<void> {}
+
   private read(db: Handle, id: string): Row | undefined {
-    const sql = `SELECT ${this.now} AS now, ${selectList(this.readers)} FROM ${this.names.table} WHERE id = ?`;
+    const sql = `SELECT ${this.now} AS now, ${selectList(this.readers, this.now)} FROM ${this.names.table} WHERE id = ?`;
     return this.prepare(db, sql).all(this.token(id))[0];
   }
 
@@ -130,6 +204,18 @@ export class SqliteDialect extends Dialect {
     return code !== undefined && /^SQLITE_(BUSY|LOCKED)/.test(code);
   }
 
+  isSavepointMissing({ message }: DriverError): boolean {
+    return message.includes('no such savepoint');
+  }
+
+  isRefusal({ code }: DriverError): boolean {
+    return code?.startsWith('SQLITE_') === true;
+  }
+
+  override hasEndedTransaction(): boolean {
+    return !this.handle().inTransaction;
+  }
+
   isSchemaMissing({ message }: DriverError): boolean {
     return /no such (table|column)/.test(message);
   }
@@ -143,6 +229,7 @@ export class SqliteDialect extends Dialect {
   }
 
   private async alone<T>(work: (db: Handle) => T): Promise<T> {
+    if (scopeOf(this.dataSource)?.isOpen === true) return work(this.handle());
     const started = performance.now();
     for (let pause = 0; this.handle().inTransaction; pause = Math.min(pause + 1, 25)) {
       if (performance.now() - started > LONGEST_WAIT_MS) {

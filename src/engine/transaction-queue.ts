@@ -1,0 +1,126 @@
+import { answerOf, checkSameRequest } from './answers.js';
+import { IdempotencyError } from './errors.js';
+import type { Operation, RunResult } from './operation.js';
+import type { BeginResult } from './store.js';
+import { jittered, pause } from './timing.js';
+
+const FIRST_POLL_MS = 25;
+const SLOWEST_POLL_MS = 250;
+
+type Held = Extract<BeginResult, { type: 'held' }>;
+type Met = Exclude<BeginResult, { type: 'claimed' }>;
+
+/** The one request of this process that is at a key. */
+interface Flight {
+  readonly fingerprint: Uint8Array;
+  /** What it met when it looked; undefined: it runs, or waits for another process that does. */
+  readonly met: Promise<Held | undefined>;
+  readonly over: Promise<void>;
+}
+
+/**
+ * What an open transaction has written is seen by nobody, so those who come with the same key are told by
+ * this process itself, at once and without a connection. Of all that wait for another process, one asks.
+ */
+export class TransactionQueue {
+  private readonly flights = new Map<string, Flight>();
+
+  constructor(private readonly closing: AbortSignal) {}
+
+  /** Answers what was recorded, or runs `perform` with what `begin` has begun. */
+  async join<Begun extends object>(
+    operation: Operation,
+    begin: () => Promise<Begun | Met>,
+    perform: (begun: Begun) => Promise<RunResult>,
+  ): Promise<RunResult> {
+    const deadline = performance.now() + operation.policy.waitTimeoutMs;
+    for (;;) {
+      const flight = this.flights.get(operation.id);
+      if (flight === undefined) {
+        return this.lead(operation, deadline, begin, perform);
+      }
+      const met = await flight.met;
+      if (met !== undefined) {
+        return answerOf(met.record, operation.fingerprint, met.now);
+      }
+      checkSameRequest(flight.fingerprint, operation.fingerprint);
+      const left = this.timeToWait(operation, deadline);
+      const timeOut = new AbortController();
+      await Promise.race([
+        flight.over,
+        pause(left, timeOut.signal),
+        aborted(this.closing, timeOut.signal),
+      ]);
+      timeOut.abort();
+    }
+  }
+
+  private async lead<Begun extends object>(
+    operation: Operation,
+    deadline: number,
+    begin: () => Promise<Begun | Met>,
+    perform: (begun: Begun) => Promise<RunResult>,
+  ): Promise<RunResult> {
+    const meeting = deferred<Held | undefined>();
+    const flying = deferred<void>();
+    const { fingerprint, id } = operation;
+    this.flights.set(id, { fingerprint, met: meeting.promise, over: flying.promise });
+    try {
+      for (let delay = FIRST_POLL_MS; ; delay = Math.min(delay * 2, SLOWEST_POLL_MS)) {
+        const begun = await begin();
+        if (!isMet(begun)) {
+          meeting.resolve(undefined);
+          return await perform(begun);
+        }
+        if (begun.type === 'held' && begun.record.state !== 'in-progress') {
+          meeting.resolve(begun);
+          return answerOf(begun.record, fingerprint, begun.now);
+        }
+        if (begun.type === 'held') {
+          checkSameRequest(begun.record.fingerprint, fingerprint);
+        }
+        meeting.resolve(undefined);
+        await pause(jittered(Math.min(delay, this.timeToWait(operation, deadline))), this.closing);
+      }
+    } finally {
+      this.flights.delete(id);
+      meeting.resolve(undefined);
+      flying.resolve();
+    }
+  }
+
+  /** @throws IdempotencyError `IDEMPOTENCY_IN_PROGRESS` when there is none. */
+  private timeToWait({ policy }: Operation, deadline: number): number {
+    const left = deadline - performance.now();
+    if (policy.onConcurrent !== 'wait' || left <= 0 || this.closing.aborted) {
+      throw inProgress();
+    }
+    return left;
+  }
+}
+
+export function inProgress(): IdempotencyError {
+  return new IdempotencyError(
+    'IDEMPOTENCY_IN_PROGRESS',
+    'A request with this key is being processed. Try again with the same key a little later.',
+    { retryAfterSeconds: 1 },
+  );
+}
+
+function isMet(begun: object): begun is Met {
+  return 'type' in begun && (begun.type === 'held' || begun.type === 'busy');
+}
+
+function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve!: (value: T) => void;
+  const promise = new Promise<T>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}
+
+function aborted(signal: AbortSignal, until: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    signal.addEventListener('abort', () => resolve(), { once: true, signal: until });
+  });
+}

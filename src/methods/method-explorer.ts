@@ -1,0 +1,79 @@
+import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { ModulesContainer } from '@nestjs/core';
+import { IdempotencyService } from '../idempotency.service.js';
+import { misconfigured } from '../options-check.js';
+import { methodMetadata, operationName, type IdempotentMethodMetadata } from './method-metadata.js';
+import { serviceStarted, serviceStopped } from './running-services.js';
+
+/** Metadata key under which Nest keeps the path of a route. */
+const ROUTE_PATH = 'path';
+
+type Class = abstract new (...args: never[]) => unknown;
+
+/** Looks at every method with a key once, while the application starts. */
+@Injectable()
+export class MethodExplorer implements OnApplicationShutdown {
+  constructor(
+    @Inject(ModulesContainer) private readonly modules: ModulesContainer,
+    @Inject(IdempotencyService) private readonly service: IdempotencyService,
+  ) {}
+
+  /** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for the first method that cannot work. */
+  check(): void {
+    const owners = new Map<string, Class>();
+    for (const [type, method, metadata] of this.methods()) {
+      const operation = operationName(metadata, type);
+      if (Reflect.hasMetadata(ROUTE_PATH, method)) {
+        throw misconfigured(
+          `@Idempotent({ key }) on ${operation}`,
+          'it is a route, whose key comes with the request. Write @Idempotent() without key, or move ' +
+            'what it does into a provider.',
+        );
+      }
+      if ((owners.get(operation) ?? type) !== type) {
+        throw misconfigured(
+          `@Idempotent({ key }) on ${operation}`,
+          'two classes of this name have such a method. They would share their records, and one would ' +
+            'be answered with results of the other. Rename one of the classes.',
+        );
+      }
+      owners.set(operation, type);
+    }
+  }
+
+  /** From now on the service may be asked by instances that Nest did not create. */
+  start(): void {
+    serviceStarted(this.service);
+  }
+
+  onApplicationShutdown(): void {
+    serviceStopped(this.service);
+  }
+
+  private *methods(): Generator<[Class, object, IdempotentMethodMetadata]> {
+    for (const { controllers, providers } of this.modules.values()) {
+      for (const { metatype, inject } of [...controllers.values(), ...providers.values()]) {
+        // a factory has no class, and what it made is left alone
+        if (typeof metatype === 'function' && inject == null) {
+          yield* methodsOf(metatype as Class);
+        }
+      }
+    }
+  }
+}
+
+function* methodsOf(type: Class): Generator<[Class, object, IdempotentMethodMetadata]> {
+  const seen = new Set<string | symbol>();
+  let prototype = type.prototype as object | null | undefined;
+  while (prototype != null && prototype !== Object.prototype) {
+    for (const name of Reflect.ownKeys(prototype)) {
+      const value: unknown = Reflect.getOwnPropertyDescriptor(prototype, name)?.value;
+      const metadata = typeof value === 'function' ? methodMetadata(value) : undefined;
+      if (metadata !== undefined && !seen.has(name)) {
+        yield [type, value as object, metadata];
+      }
+      seen.add(name);
+    }
+    prototype = Object.getPrototypeOf(prototype) as object | null;
+  }
+}

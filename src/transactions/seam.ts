@@ -1,0 +1,100 @@
+import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
+import { joinedRunner, workOf } from './joined-runner.js';
+import { nested } from './savepoint.js';
+import { scopeOf, type TransactionScope } from './transaction-scope.js';
+
+/** What sends a statement of code that runs in no transaction of ours. */
+export type SendOutside = (send: () => Promise<unknown>) => Promise<unknown>;
+
+/**
+ * The one place where TypeORM asks for a connection: inside of a transaction of ours it is lent that one,
+ * so that repositories, managers, query builders and raw queries join without knowing of it.
+ */
+export class Seam {
+  private static readonly seams = new WeakMap<DataSource, Seam>();
+  private readonly original: DataSource['createQueryRunner'];
+
+  private constructor(
+    private readonly dataSource: DataSource,
+    private readonly sendOutside?: SendOutside,
+  ) {
+    this.original = dataSource.createQueryRunner.bind(dataSource);
+  }
+
+  /** @param sendOutside how statements from outside pass while a transaction has the only connection there is */
+  static of(dataSource: DataSource, sendOutside?: SendOutside): Seam {
+    let seam = Seam.seams.get(dataSource);
+    if (seam === undefined) {
+      seam = new Seam(dataSource, sendOutside);
+      Seam.seams.set(dataSource, seam);
+      seam.install();
+    }
+    return seam;
+  }
+
+  /** The open transaction around the running code. */
+  get current(): TransactionScope | undefined {
+    const scope = scopeOf(this.dataSource);
+    return scope?.isOpen === true ? scope : undefined;
+  }
+
+  /** A connection that nothing joins yet, and how to send on it. */
+  connection(): { readonly runner: QueryRunner; readonly send: QueryRunner['query'] } {
+    const runner = this.original('master');
+    return { runner, send: sender(runner) };
+  }
+
+  private install(): void {
+    const { dataSource } = this;
+    dataSource.createQueryRunner = (mode) => {
+      const scope = scopeOf(dataSource);
+      if (scope?.isOpen === true) {
+        return joinedRunner(scope);
+      }
+      if (scope !== undefined) {
+        refuseUndone(scope);
+        scope.watch('late');
+      }
+      return this.watched(this.original(mode));
+    };
+    const { manager } = dataSource;
+    const transaction = manager.transaction.bind(manager) as (...args: unknown[]) => unknown;
+    manager.transaction = ((...args: unknown[]) => {
+      const { current } = this;
+      return current === undefined
+        ? transaction(...args)
+        : nested(current, (inner) => workOf(args)(joinedRunner(inner).manager));
+    }) as EntityManager['transaction'];
+  }
+
+  /** A runner from outside that is used inside: its work would commit, or fail, by itself. */
+  private watched(runner: QueryRunner): QueryRunner {
+    if (!Object.hasOwn(runner, 'query')) {
+      const send = sender(runner);
+      runner.query = (...args: Parameters<QueryRunner['query']>) => {
+        const { current } = this;
+        if (this.sendOutside !== undefined) {
+          // one connection for everybody: from inside it is the transaction's own
+          return current === undefined ? this.sendOutside(() => send(...args)) : send(...args);
+        }
+        current?.watch('outside');
+        return send(...args);
+      };
+    }
+    return runner;
+  }
+}
+
+function sender(runner: QueryRunner): QueryRunner['query'] {
+  const { query } = Object.getPrototypeOf(runner) as QueryRunner;
+  return query.bind(runner) as QueryRunner['query'];
+}
+
+function refuseUndone(scope: TransactionScope): void {
+  if (scope.outcome !== 'kept') {
+    throw new Error(
+      'This query came after its transaction had been rolled back, and was not run. Await every query ' +
+        'in the function that the transaction belongs to.',
+    );
+  }
+}

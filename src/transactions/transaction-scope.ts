@@ -1,0 +1,90 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { DataSource, QueryRunner } from 'typeorm';
+import type { Escape } from '../engine/store.js';
+import { Turns } from './turns.js';
+
+/** Told of work that leaves its transaction; may throw to forbid it. */
+export type Watch = (escape: Escape) => void;
+
+/**
+ * The transaction, or the savepoint in it, that the code now running belongs to. Everything TypeORM does
+ * on the same DataSource from inside of it takes its turn on the one connection.
+ */
+export class TransactionScope {
+  readonly turns = new Turns();
+  /** How many statements went over the connection, in the whole transaction. */
+  sent = 0;
+  /** How it ended: its work stands, or is undone. */
+  end: 'kept' | 'undone' | undefined;
+
+  constructor(
+    readonly dataSource: DataSource,
+    /** The connection, as TypeORM made it. */
+    readonly runner: QueryRunner,
+    /** Sends a statement on that connection, past everything that would make it wait its turn. */
+    readonly send: QueryRunner['query'],
+    readonly watch: Watch,
+    readonly parent?: TransactionScope,
+  ) {}
+
+  get statements(): number {
+    return this.parent?.statements ?? this.sent;
+  }
+
+  get isOpen(): boolean {
+    return this.outcome === undefined;
+  }
+
+  /** How it ended, or what it is part of. */
+  get outcome(): 'kept' | 'undone' | undefined {
+    return this.end === 'undone' ? this.end : (this.parent?.outcome ?? this.end);
+  }
+
+  /** A part of this one that can be undone by itself. */
+  child(watch: Watch = this.watch): TransactionScope {
+    return new TransactionScope(this.dataSource, this.runner, this.send, watch, this);
+  }
+
+  isWithin(other: TransactionScope): boolean {
+    return this === other || (this.parent?.isWithin(other) ?? false);
+  }
+
+  /** Runs `work`, and everything it starts, inside. */
+  run<T>(work: () => T): T {
+    return running.run({ scope: this, outer: running.getStore() }, work);
+  }
+}
+
+interface Running {
+  readonly scope: TransactionScope;
+  readonly outer: Running | undefined;
+}
+
+const running = new AsyncLocalStorage<Running>();
+
+/** The innermost scope of this DataSource around the running code, whether it is still open or not. */
+export function scopeOf(dataSource: DataSource): TransactionScope | undefined {
+  for (let at = running.getStore(); at !== undefined; at = at.outer) {
+    if (at.scope.dataSource === dataSource) {
+      return surviving(at.scope);
+    }
+  }
+  return undefined;
+}
+
+/** The innermost scope around the running code, of whatever DataSource. */
+export function innermostScope(): TransactionScope | undefined {
+  const at = running.getStore();
+  return at && surviving(at.scope);
+}
+
+/** Work that outlives its savepoint belongs to what was around it. */
+function surviving(scope: TransactionScope): TransactionScope {
+  return scope.end === 'kept' && scope.parent !== undefined ? surviving(scope.parent) : scope;
+}
+
+/** Runs statements of the library itself, which belong to an open transaction, and to none that is over. */
+export function inOwnRight<T>(dataSource: DataSource, work: () => T): T {
+  const scope = scopeOf(dataSource);
+  return scope === undefined || scope.isOpen ? work() : running.exit(work);
+}
