@@ -87,7 +87,7 @@ async function fightOn(
     server && proxy && surroundings(server, proxy, observer),
     history,
     random.fork('nemesis'),
-    configuration.faults,
+    configuration,
   );
   closing.push(() => nemesis.stop());
   const clients = new Clients(
@@ -99,9 +99,12 @@ async function fightOn(
   );
   closing.push(async () => clients.close());
 
-  const look = async (): Promise<{ evidence: Evidence; violations: Violation[] }> => {
-    const evidence = await gather(snapshot(history), observer, providerPort, fleet.deaths);
-    return { evidence, violations: check(evidence, configuration.effectsAt) };
+  const look = async (
+    leaks: readonly string[] = [],
+  ): Promise<{ evidence: Evidence; violations: Violation[] }> => {
+    const known = { history: snapshot(history), deaths: fleet.deaths, leaks };
+    const evidence = await gather(known, observer, providerPort);
+    return { evidence, violations: check(evidence, configuration) };
   };
   const end = began + seconds * 1_000;
   while (performance.now() < end) {
@@ -114,7 +117,7 @@ async function fightOn(
   await nemesis.stop();
   await clients.finish(GRACE_MS);
   await clients.audit();
-  const seen = await look();
+  const seen = await look(server && (await fleet.leaks(poolSize)));
   const took = (performance.now() - began) / 1_000;
   return { ...seen, faults: nemesis.faults, poolSize, seconds: took };
 }
@@ -156,7 +159,7 @@ function surroundings(
 ): Surroundings {
   return {
     proxy,
-    precious: 'idempotency_record',
+    records: 'idempotency_record',
     terminateAll: () => observer.query(server.terminateAll),
     crash: () => server.crash(),
   };

@@ -1,5 +1,6 @@
 import { INITIAL_STOCK, type Evidence } from './evidence.js';
 import { groupBy } from './group-by.js';
+import type { Configuration } from './configurations.js';
 import type { Call, IntentRecord } from './history.js';
 
 /** What the library promises, as far as answers and effects can show it. */
@@ -17,7 +18,8 @@ export type Rule =
   | 'fences rise'
   | 'every key has an outcome once the faults are over'
   | 'no application dies by itself'
-  | 'nothing is left open';
+  | 'nothing is left open'
+  | 'every connection is given back';
 
 /** A promise that was broken, and how it shows. */
 export interface Violation {
@@ -39,20 +41,24 @@ interface Outcome {
 /** Where the effects of a workload are to be found. */
 export type EffectsAt = 'ledger' | 'provider';
 
+/** What the workload promises. */
+type Promised = Pick<Configuration, 'effectsAt' | 'mayDifferUnrecorded'>;
+
 /** Compares everything that was answered with everything that happened. */
-export function check(evidence: Evidence, effectsAt: readonly EffectsAt[]): Violation[] {
-  const { history, deaths, openTransactions } = evidence;
+export function check(evidence: Evidence, promised: Promised): Violation[] {
+  const { history, deaths, leaks, openTransactions } = evidence;
   const calls = groupBy(history.calls, ({ intent }) => intent);
-  const effects = effectsAt.map((at) => effectsOf(evidence, at));
+  const effects = promised.effectsAt.map((at) => effectsOf(evidence, at));
   return [
     ...history.intents.flatMap((record) => {
       const own = calls.get(record.intent) ?? [];
+      const answers = acknowledged(own, promised);
       return [
-        ...agreement(record, own),
+        ...agreement(record, answers),
         ...realTime(record, own),
         ...noOddAnswer(record, own),
-        ...noOtherBody(record, own),
-        ...effects.flatMap((of) => exactlyOnce(record, own, of.get(record.intent) ?? [])),
+        ...noOtherBody(record, answers),
+        ...effects.flatMap((of) => exactlyOnce(record, answers, of.get(record.intent) ?? [])),
       ];
     }),
     ...independence(history.calls),
@@ -65,11 +71,19 @@ export function check(evidence: Evidence, effectsAt: readonly EffectsAt[]): Viol
     ...(openTransactions > 0
       ? broken('nothing is left open', `${openTransactions} idle in transaction`)
       : []),
+    ...leaks.flatMap((detail) => broken('every connection is given back', detail)),
   ];
 }
 
-/** Answers that count: an outcome which the store could not take may differ once its process is dead. */
-export function acknowledged(calls: readonly Call[]): Call[] {
+/** Answers that count. */
+export function acknowledged(calls: readonly Call[], promised: Promised): Call[] {
+  return promised.mayDifferUnrecorded === true
+    ? recorded(calls)
+    : calls.filter(({ certainty }) => certainty === 'ok');
+}
+
+/** Answers that did not go out because the store was away and could not take them. */
+export function recorded(calls: readonly Call[]): Call[] {
   return calls.filter(({ certainty, unrecorded }) => certainty === 'ok' && unrecorded !== true);
 }
 
@@ -77,8 +91,8 @@ function broken(rule: Rule, detail: string, intent?: string): Violation[] {
   return [{ rule, detail, ...(intent !== undefined && { intent }) }];
 }
 
-function agreement({ intent }: IntentRecord, calls: readonly Call[]): Violation[] {
-  const bodies = new Set(acknowledged(calls).map(({ body }) => body));
+function agreement({ intent }: IntentRecord, answers: readonly Call[]): Violation[] {
+  const bodies = new Set(answers.map(({ body }) => body));
   return bodies.size > 1
     ? broken('all answers are the same', [...bodies].join(' and '), intent)
     : [];
@@ -86,7 +100,7 @@ function agreement({ intent }: IntentRecord, calls: readonly Call[]): Violation[
 
 /** What begins after an answer was there gets that answer, and nothing runs. */
 function realTime({ intent }: IntentRecord, calls: readonly Call[]): Violation[] {
-  const first = Math.min(...acknowledged(calls).map(({ ended }) => ended));
+  const first = Math.min(...recorded(calls).map(({ ended }) => ended));
   return calls
     .filter(({ began }) => began > first)
     .filter(
@@ -114,8 +128,8 @@ function noOddAnswer({ intent, variants }: IntentRecord, calls: readonly Call[])
     .flatMap(({ status, code }) => broken('no odd answer', `${status} ${code ?? ''}`, intent));
 }
 
-function noOtherBody({ intent }: IntentRecord, calls: readonly Call[]): Violation[] {
-  const answered = new Set(acknowledged(calls).map(({ variant }) => variant));
+function noOtherBody({ intent }: IntentRecord, answers: readonly Call[]): Violation[] {
+  const answered = new Set(answers.map(({ variant }) => variant));
   return answered.size > 1
     ? broken('no other body is answered', [...answered].join(' and '), intent)
     : [];
@@ -123,10 +137,9 @@ function noOtherBody({ intent }: IntentRecord, calls: readonly Call[]): Violatio
 
 function exactlyOnce(
   { intent }: IntentRecord,
-  calls: readonly Call[],
+  [answer]: readonly Call[],
   effects: readonly Effect[],
 ): Violation[] {
-  const [answer] = acknowledged(calls);
   if (effects.length > 1 || (answer !== undefined && effects.length === 0)) {
     const rule = answer === undefined ? 'at most one effect' : 'exactly one effect';
     return broken(rule, `${effects.length} effects`, intent);
@@ -175,13 +188,15 @@ function accounts({ ledger, stock }: Evidence): Violation[] {
 }
 
 /** No two attempts share a fence, and of one intent the later attempt has the higher one. */
-function fences({ attempts }: Evidence): Violation[] {
-  const shared = [...groupBy(attempts, ({ fence }) => fence)].flatMap(([fence, sharing]) => {
-    const runs = new Set(sharing.map(({ nonce }) => nonce));
-    return runs.size > 1
-      ? broken('a fence belongs to one attempt', `${fence}: ${runs.size} runs`)
-      : [];
-  });
+function fences({ attempts, ledger }: Evidence): Violation[] {
+  const shared = [...groupBy([...attempts, ...ledger], ({ fence }) => fence)].flatMap(
+    ([fence, sharing]) => {
+      const runs = new Set(sharing.map(({ nonce }) => nonce));
+      return runs.size > 1
+        ? broken('a fence belongs to one attempt', `${fence}: ${runs.size} runs`)
+        : [];
+    },
+  );
   const falling = [...groupBy(attempts, ({ intent }) => intent)].flatMap(([intent, own]) => {
     const numbers = own
       .toSorted((one, other) => (BigInt(one.fence) < BigInt(other.fence) ? -1 : 1))

@@ -76,6 +76,7 @@ export class Clients {
       sku: random.pick(SKUS),
       amount: random.between(1, 5),
       holdMs: random.chance(0.85) ? random.between(0, 30) : random.between(250, 500),
+      nests: random.chance(0.3),
       variant: 'A',
     };
     const wanted: Wanted = { tenant: 'one', key: random.uuid(), body };

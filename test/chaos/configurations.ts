@@ -9,7 +9,14 @@ export interface Configuration {
   /** The route of the application under attack. */
   readonly path: string;
   readonly effectsAt: readonly EffectsAt[];
+  /**
+   * An answer that could not be recorded is the real result, but a run that has to follow may end with another.
+   * @default false
+   */
+  readonly mayDifferUnrecorded?: boolean;
   readonly seconds: number;
+  /** What is done to it besides `kill`, `pause` and what the seed chooses. */
+  readonly always?: readonly Fault[];
   /**
    * What is done to it.
    * @default a choice that the seed makes
@@ -28,27 +35,64 @@ export function isTooth(configuration: Configuration | Tooth): configuration is 
   return 'breaks' in configuration;
 }
 
+/** What an answer waits for in the database. */
+const committing = { always: ['lose-commit'] } as const;
+
 export const configurations: readonly Configuration[] = [
+  {
+    name: 'tx-pg',
+    database: 'postgres',
+    path: '/tx',
+    effectsAt: ['ledger'],
+    seconds: 20,
+    ...committing,
+  },
+  {
+    name: 'steps-pg',
+    database: 'postgres',
+    path: '/steps',
+    effectsAt: ['provider', 'ledger'],
+    seconds: 12,
+    ...committing,
+  },
   {
     name: 'lease-pg',
     database: 'postgres',
     path: '/lease',
     effectsAt: ['provider'],
+    mayDifferUnrecorded: true,
+    seconds: 6,
+  },
+  {
+    name: 'tx-mariadb',
+    database: 'mariadb',
+    path: '/tx',
+    effectsAt: ['ledger'],
     seconds: 10,
+    ...committing,
   },
   {
     name: 'lease-mariadb',
     database: 'mariadb',
     path: '/lease',
     effectsAt: ['provider'],
-    seconds: 10,
+    mayDifferUnrecorded: true,
+    seconds: 5,
+  },
+  {
+    name: 'tx-sqlite',
+    database: 'sqlite',
+    path: '/tx',
+    effectsAt: ['ledger'],
+    seconds: 8,
   },
   {
     name: 'lease-sqlite',
     database: 'sqlite',
     path: '/lease',
     effectsAt: ['provider'],
-    seconds: 8,
+    mayDifferUnrecorded: true,
+    seconds: 5,
   },
 ];
 
@@ -58,6 +102,7 @@ export const teeth: readonly Tooth[] = [
     database: 'postgres',
     path: '/lease',
     effectsAt: ['provider'],
+    mayDifferUnrecorded: true,
     seconds: 12,
     faults: ['kill', 'pause'],
     variant: 'get-then-set',
@@ -68,6 +113,7 @@ export const teeth: readonly Tooth[] = [
     database: 'postgres',
     path: '/lease',
     effectsAt: ['provider'],
+    mayDifferUnrecorded: true,
     seconds: 12,
     faults: ['pause'],
     variant: 'no-owner-check',
@@ -78,6 +124,7 @@ export const teeth: readonly Tooth[] = [
     database: 'postgres',
     path: '/unfenced',
     effectsAt: ['ledger'],
+    mayDifferUnrecorded: true,
     seconds: 12,
     faults: ['kill', 'pause'],
     breaks: 'exactly one effect',

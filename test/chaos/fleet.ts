@@ -37,14 +37,23 @@ export function startProgram(build: string, name: string, said: string[]): Child
 /** The port that a program tells when it listens. */
 export function portOf(child: ChildProcess): Promise<number> {
   return new Promise((resolve, reject) => {
-    child.on('message', (message) => {
-      if (typeof message === 'object' && message !== null && 'port' in message) {
-        resolve(message.port as number);
-      }
-    });
+    void saidBy(child, 'port').then((port) => resolve(port as number));
     child.once('exit', (code, signal) =>
       reject(new Error(`The program ended with ${code ?? signal} before it listened.`)),
     );
+  });
+}
+
+/** What a program says under that name, the next time that it does. */
+function saidBy(child: ChildProcess, name: string): Promise<unknown> {
+  return new Promise((resolve) => {
+    const listen = (message: unknown): void => {
+      if (typeof message === 'object' && message !== null && name in message) {
+        child.off('message', listen);
+        resolve((message as Record<string, unknown>)[name]);
+      }
+    };
+    child.on('message', listen);
   });
 }
 
@@ -81,6 +90,20 @@ export class Fleet {
     if (!this.isClosed) {
       await this.occupy(place);
     }
+  }
+
+  /** Which applications cannot get hold of all connections of their pool, although nobody uses them. */
+  async leaks(poolSize: number): Promise<string[]> {
+    const counts = await Promise.all(
+      this.places.map(async ({ number, process: child }) => {
+        const answered = Promise.race([saidBy(child, 'borrowed'), exitOf(child)]);
+        child.send({ borrow: poolSize } satisfies AppCommand);
+        return { number, borrowed: Number(await answered) };
+      }),
+    );
+    return counts
+      .filter(({ borrowed }) => borrowed !== poolSize)
+      .map(({ number, borrowed }) => `application ${number}: ${borrowed} of ${poolSize}`);
   }
 
   async close(): Promise<void> {

@@ -7,8 +7,8 @@ import type { Random } from './random.js';
 /** What stands between the applications and their database; SQLite has nothing of it. */
 export interface Surroundings {
   readonly proxy: ChaosProxy;
-  /** A text that only statements hold whose answer is worth losing. */
-  readonly precious: string;
+  /** A text that only the library's statements hold. */
+  readonly records: string;
   terminateAll(): Promise<unknown>;
   crash(): Promise<void>;
 }
@@ -26,7 +26,11 @@ const databaseFaults = [
   'end-sessions',
   'crash-database',
 ] as const;
-export type Fault = (typeof processFaults)[number] | (typeof databaseFaults)[number];
+export type Fault =
+  | (typeof processFaults)[number]
+  | (typeof databaseFaults)[number]
+  /** A COMMIT reaches the database, and its answer does not reach the application. */
+  | 'lose-commit';
 
 /** Faults, one every few hundred milliseconds, chosen by the seed. */
 export class Nemesis {
@@ -43,12 +47,12 @@ export class Nemesis {
     private readonly surroundings: Surroundings | undefined,
     private readonly history: History,
     private readonly random: Random,
-    faults?: readonly Fault[],
+    { faults, always = [] }: { faults?: readonly Fault[]; always?: readonly Fault[] },
   ) {
     const others: readonly Fault[] =
       surroundings === undefined ? ['terminate'] : ['terminate', ...databaseFaults];
     const chosen = others.filter(() => random.chance(0.75));
-    this.faults = faults ?? ['kill', 'pause', ...chosen];
+    this.faults = faults ?? ['kill', 'pause', ...always, ...chosen];
     this.done = this.loop();
   }
 
@@ -76,10 +80,10 @@ export class Nemesis {
     }
   }
 
-  /** Every fault once, in any order, before one comes again: a short run has seen them all. */
+  /** Every fault once (`lose-commit`, which strikes one request only, twice), in any order, before one comes again: a short run has seen them all. */
   private next(): Fault {
     if (this.bag.length === 0) {
-      this.bag.push(...this.faults);
+      this.bag.push(...this.faults, ...this.faults.filter((fault) => fault === 'lose-commit'));
     }
     const [fault] = this.bag.splice(this.random.between(0, this.bag.length - 1), 1);
     return fault as Fault;
@@ -120,7 +124,7 @@ export class Nemesis {
 
   private disturb(
     fault: Exclude<Fault, (typeof processFaults)[number]>,
-    { proxy, precious, terminateAll, crash }: Surroundings,
+    { proxy, records, terminateAll, crash }: Surroundings,
   ): Promise<void> | undefined {
     const { random } = this;
     switch (fault) {
@@ -128,7 +132,9 @@ export class Nemesis {
         proxy.cut(random.pick([0.5, 1]), random);
         return Promise.resolve();
       case 'lose-answer':
-        return Promise.race([proxy.loseAnswerTo(precious), this.wait(2_000)]);
+        return Promise.race([proxy.loseAnswerTo(records), this.wait(2_000)]);
+      case 'lose-commit':
+        return Promise.race([proxy.loseAnswerTo('COMMIT'), this.wait(2_000)]);
       case 'freeze':
         proxy.freeze();
         return this.wait(random.between(300, 1_200)).then(() => {

@@ -15,7 +15,7 @@ export class ChaosProxy {
   private readonly links = new Set<Link>();
   private latencyMs = 0;
   private isFrozen = false;
-  private cutAfter: { readonly text: string; readonly done: () => void } | undefined;
+  private precious: { readonly text: string; readonly done: () => void }[] = [];
 
   private constructor(
     private readonly server: Server,
@@ -50,7 +50,7 @@ export class ChaosProxy {
    */
   loseAnswerTo(text: string): Promise<void> {
     return new Promise((done) => {
-      this.cutAfter = { text, done };
+      this.precious.push({ text, done });
     });
   }
 
@@ -79,7 +79,7 @@ export class ChaosProxy {
 
   /** Everything goes through as if nothing had been. */
   heal(): void {
-    this.cutAfter = undefined;
+    this.precious = [];
     this.slowDown(0);
     this.thaw();
   }
@@ -103,10 +103,10 @@ export class ChaosProxy {
     const back = this.forwarder(upstream, client);
     client.on('data', (chunk: Buffer) => {
       forward(chunk);
-      if (this.cutAfter !== undefined && chunk.includes(this.cutAfter.text)) {
-        const { done } = this.cutAfter;
-        this.cutAfter = undefined;
-        this.loseAnswers(link, done);
+      const found = this.precious.find(({ text }) => chunk.includes(text));
+      if (found !== undefined) {
+        this.precious = this.precious.filter((one) => one !== found);
+        this.loseAnswers(link, found.done);
       }
     });
     upstream.on('data', back);

@@ -2,7 +2,7 @@ import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Fight, Result } from './arena.js';
-import { acknowledged } from './checker.js';
+import { acknowledged, recorded } from './checker.js';
 import type { Call } from './history.js';
 import { groupBy } from './group-by.js';
 
@@ -19,16 +19,17 @@ export function describeRun(
     calls.filter((call) => call.certainty === certainty).length;
   const done = groupBy(history.faults, ({ fault }) => fault);
   const happened = faults.map((fault) => `${fault} ${done.get(fault)?.length ?? 0}`);
+  const counted = acknowledged(calls, configuration);
   const unrecorded = calls.filter((call) => call.unrecorded === true);
   return [
     `${configuration.name}: seed ${seed}, ${seconds.toFixed(1)} s, pool ${poolSize}`,
     `  faults: ${happened.join(', ')}`,
     `  operations: ${calls.length} (ok ${count('ok')}, fail ${count('fail')}, info ${count('info')})`,
-    `  keys: ${intents.length}, acknowledged ${keysOf(acknowledged(calls))}, ` +
+    `  keys: ${intents.length}, acknowledged ${keysOf(counted)}, ` +
       `runs at the provider ${attempts.length}, ledger rows ${ledger.length}` +
       (unrecorded.length > 0
         ? `, answered while the store was away ${unrecorded.length} ` +
-          `(${contradicted(unrecorded, acknowledged(calls))} otherwise later)`
+          `(${contradicted(unrecorded, calls)} otherwise later)`
         : ''),
     `  violations: ${violations.length}`,
     ...summary(violations),
@@ -36,8 +37,8 @@ export function describeRun(
 }
 
 /** How many answers that could not be recorded are not the outcome that was recorded in the end. */
-function contradicted(unrecorded: readonly Call[], recorded: readonly Call[]): number {
-  const bodies = new Map(recorded.map(({ intent, body }) => [intent, body]));
+function contradicted(unrecorded: readonly Call[], calls: readonly Call[]): number {
+  const bodies = new Map(recorded(calls).map(({ intent, body }) => [intent, body]));
   return unrecorded.filter(({ intent, body }) => bodies.get(intent) !== body).length;
 }
 

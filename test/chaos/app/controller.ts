@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Body, Controller, Inject, Post, ServiceUnavailableException } from '@nestjs/common';
-import { DataSource } from 'typeorm';
+import { InjectRepository } from '@nestjs/typeorm';
+import { DataSource, Repository } from 'typeorm';
 import { CurrentIdempotency, Idempotent, type IdempotencyContext } from '../../../src/index.js';
 import { LedgerEntry, Stock } from './entities.js';
 import { intentName, type Intent } from './options.js';
@@ -14,6 +15,8 @@ export const PROVIDER_PORT = Symbol('PROVIDER_PORT');
 export class ChaosController {
   constructor(
     private readonly dataSource: DataSource,
+    @InjectRepository(Stock) private readonly stock: Repository<Stock>,
+    @InjectRepository(LedgerEntry) private readonly ledger: Repository<LedgerEntry>,
     @Inject(PROVIDER_PORT) private readonly providerPort: number,
   ) {}
 
@@ -26,6 +29,42 @@ export class ChaosController {
     const charged = await charge(this.providerPort, {
       idempotencyKey: once.derive('charge'),
       ...run(intent, once, nonce),
+    });
+    await sleep(intent.holdMs / 2);
+    failIfAsked(intent, once);
+    return { nonce, charge: charged };
+  }
+
+  /** The effect is in the database, and commits together with its record. */
+  @Post('tx')
+  @Idempotent({ mode: 'transactional' })
+  async tx(@Body() intent: Intent, @CurrentIdempotency() once: IdempotencyContext) {
+    const nonce = randomUUID();
+    await sleep(intent.holdMs / 2);
+    if (intent.nests === true) {
+      await this.dataSource.transaction(() => this.sell(intent, once, nonce));
+    } else {
+      await this.sell(intent, once, nonce);
+    }
+    await sleep(intent.holdMs / 2);
+    return { nonce };
+  }
+
+  /** One effect at another system and one in the database, each with a result that outlasts the run. */
+  @Post('steps')
+  @Idempotent()
+  async steps(@Body() intent: Intent, @CurrentIdempotency() once: IdempotencyContext) {
+    const fresh = randomUUID();
+    await sleep(intent.holdMs / 2);
+    const charged = await once.step('charge', () =>
+      charge(this.providerPort, {
+        idempotencyKey: once.derive('charge'),
+        ...run(intent, once, fresh),
+      }),
+    );
+    const nonce = await once.transaction('book', async () => {
+      await this.sell(intent, once, fresh);
+      return fresh;
     });
     await sleep(intent.holdMs / 2);
     failIfAsked(intent, once);
@@ -47,6 +86,12 @@ export class ChaosController {
     });
     await sleep(intent.holdMs / 2);
     return { nonce };
+  }
+
+  /** Through what was injected: nobody hands the transaction around. */
+  private async sell(intent: Intent, once: IdempotencyContext, nonce: string): Promise<void> {
+    await this.stock.decrement({ sku: intent.sku }, 'quantity', intent.amount);
+    await this.ledger.insert({ ...run(intent, once, nonce), sku: intent.sku });
   }
 }
 

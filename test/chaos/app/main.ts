@@ -9,9 +9,11 @@ import type { AddressInfo } from 'node:net';
 import { Module, type DynamicModule } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { TypeOrmModule } from '@nestjs/typeorm';
+import { DataSource } from 'typeorm';
 import { IdempotencyModule, type HttpRequest } from '../../../src/index.js';
 import { setFailpoint } from '../../../src/testing/index.js';
 import { badStore } from '../bad/variants.js';
+import { borrow } from './borrow.js';
 import { ChaosController, PROVIDER_PORT } from './controller.js';
 import { LedgerEntry, Stock } from './entities.js';
 import { LEASE_MS, type AppCommand, type AppOptions, type Strike } from './options.js';
@@ -34,6 +36,7 @@ class ChaosModule {
           retryAttempts: 200,
           retryDelay: 50,
         }),
+        TypeOrmModule.forFeature([Stock, LedgerEntry]),
         IdempotencyModule.forRoot({
           lease: LEASE_MS,
           storeTimeout: LEASE_MS,
@@ -56,6 +59,8 @@ function outliveErrors(client: EventEmitter): void {
   client.on('error', () => undefined);
 }
 
+let dataSource: DataSource | undefined;
+
 async function start(options: AppOptions): Promise<void> {
   const adapter =
     options.platform === 'express'
@@ -67,6 +72,7 @@ async function start(options: AppOptions): Promise<void> {
   const server = app.getHttpServer() as Server;
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   await app.listen(0, '127.0.0.1');
+  dataSource = app.get(DataSource);
   process.send?.({ port: (server.address() as AddressInfo).port });
 }
 
@@ -89,6 +95,12 @@ function arm({ at, action }: Strike): void {
 process.on('message', (command: AppCommand) => {
   if ('arm' in command) {
     arm(command.arm);
+    return;
+  }
+  if ('borrow' in command) {
+    void borrow(dataSource as DataSource, command.borrow).then((borrowed) =>
+      process.send?.({ borrowed }),
+    );
     return;
   }
   start(command.start).catch((error: unknown) => {

@@ -6,7 +6,11 @@ import type { BadVariant } from '../bad/variants.js';
 export const LEASE_MS = 400;
 
 /** What an application is told by messages of its parent. */
-export type AppCommand = { readonly start: AppOptions } | { readonly arm: Strike };
+export type AppCommand =
+  | { readonly start: AppOptions }
+  | { readonly arm: Strike }
+  /** Borrows every connection of the pool at once, and says how many it got. */
+  | { readonly borrow: number };
 
 export interface AppOptions {
   readonly platform: 'express' | 'fastify';
@@ -30,6 +34,8 @@ export interface Intent {
   readonly holdMs: number;
   /** The first run fails after its effect. */
   readonly failsFirst?: boolean;
+  /** In the database, it takes from the stock in a transaction inside of the one around it. */
+  readonly nests?: boolean;
   /** Told apart by the fingerprint and by nothing else. */
   readonly variant: string;
 }

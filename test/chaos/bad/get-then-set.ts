@@ -13,7 +13,7 @@ export function getThenSet(sound: IdempotencyStore): IdempotencyStore {
       }
       requests.set(request.owner, request);
       const fence = BigInt(`0x${request.owner.slice(0, 15)}`);
-      return { type: 'claimed', fence, attempt: 1, takenOver: false, now };
+      return { type: 'claimed', fence, attempt: 1, takenOver: false, steps: null, now };
     },
     renew: async (claims) => new Set(claims.map(({ owner }) => owner)),
     release: async () => ({ applied: true }),
