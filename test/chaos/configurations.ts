@@ -129,4 +129,14 @@ export const teeth: readonly Tooth[] = [
     faults: ['kill', 'pause'],
     breaks: 'exactly one effect',
   },
+  {
+    name: 'bad-commit-then-complete',
+    database: 'postgres',
+    path: '/tx',
+    effectsAt: ['ledger'],
+    seconds: 12,
+    faults: ['kill', 'pause', 'lose-commit'],
+    variant: 'commit-then-complete',
+    breaks: 'exactly one effect',
+  },
 ];

@@ -106,7 +106,8 @@ export class Nemesis {
 
   private atPlace(work: (place: Place) => Promise<void>): Promise<void> | undefined {
     const free = this.fleet.places.filter((place) => !place.isBusy);
-    if (free.length === 0) {
+    // while nobody is there, nothing can go wrong
+    if (free.length < 2) {
       return undefined;
     }
     const place = this.random.pick(free);
