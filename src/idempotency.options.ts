@@ -3,6 +3,7 @@ import type { Duration } from './engine/duration.js';
 import type { IdempotencyHooks } from './engine/events.js';
 import type { FailurePolicy } from './engine/failure-policy.js';
 import type { IdempotencyStore } from './engine/store.js';
+import type { UnknownOutcomeResolver } from './engine/unknown-outcome.js';
 
 /** The platform's request (Express, or Fastify's wrapper), reduced to what both have. */
 export interface HttpRequest {
@@ -89,6 +90,14 @@ export interface IdempotencyDefaults {
    * @default 'closed'
    */
   onStoreFailure?: 'closed' | 'open';
+  /**
+   * What a retry does when an attempt died, or failed after `once.effectStarted()`, so that nobody knows whether
+   * its effect happened. Unset: it runs, unless the effect had started; then it gets 409
+   * `IDEMPOTENCY_OUTCOME_UNCERTAIN`. `'rerun'`: it runs in either case. `'block'`: it gets 409 in either case,
+   * also without `effectStarted()`. A function: as `'block'`, but it is asked what happened first.
+   * @default unset
+   */
+  onUnknownOutcome?: 'rerun' | 'block' | UnknownOutcomeResolver;
   /**
    * Larger results are sent to the first caller but not kept: a retry gets 409
    * `IDEMPOTENCY_RESULT_UNAVAILABLE`. In bytes.

@@ -10,14 +10,16 @@ import { fingerprint } from './engine/fingerprint.js';
 import { recordId, type Identity } from './engine/identity.js';
 import type { KeptOutcome, Operation, Outcome } from './engine/operation.js';
 import { RECORD_STATES, type RecordState } from './engine/store.js';
+import type { Verdict } from './engine/unknown-outcome.js';
 import { CleanupTask } from './cleanup/cleanup.task.js';
 import { HTTP_OPERATION } from './http/request-operations.js';
 import { IDEMPOTENCY_SETTINGS } from './idempotency.constants.js';
 import type { IdempotencyDefaults } from './idempotency.options.js';
 import { operationSettings, type ModuleSettings } from './idempotency.settings.js';
+import { resolveByOperator } from './operator-verdict.js';
 import { checkExecuteOptions, misconfigured } from './options-check.js';
 import { recordView, type IdempotencyRecordView } from './record-view.js';
-import { decodeOutcome, encodeError, encodeValue } from './value-codec.js';
+import { decodeOutcome, encodeError, encodeValue, encodeValueVerdict } from './value-codec.js';
 
 const EXECUTE_OPERATION = 'execute';
 const LONGEST_KEY = 4_000;
@@ -53,6 +55,7 @@ export interface ExecuteOptions
       | 'errors'
       | 'expiredKeys'
       | 'onStoreFailure'
+      | 'onUnknownOutcome'
       | 'maxResultBytes'
     > {
   /** What a retry must repeat; another payload with the same key is an error. */
@@ -114,6 +117,7 @@ export class IdempotencyService {
       handler: identity.operation,
       policy: settings.policy,
       isInner: isProtected(),
+      encodeVerdict: (verdict) => encodeValueVerdict(verdict, settings.maxResultBytes, where),
     };
     const outer = enclosing(id);
     if (outer?.once !== undefined && outer.operation !== undefined) {
@@ -205,6 +209,21 @@ export class IdempotencyService {
     return removed;
   }
 
+  /**
+   * Gives an uncertain record the outcome that somebody has found out: `'absent'` lets the next request with
+   * its key run, behind its finished steps; `'done'`, `{ result }` (of `execute()` or a method) or
+   * `{ response }` (of a request) is what retries get from now on, for the module's `ttl`. True when it
+   * counted; false when the record is not uncertain (any more), or its attempt may still be alive.
+   *
+   * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for a verdict that is none, does not fit the entry point
+   *   or cannot be kept.
+   */
+  async resolve(key: IdempotencyKey, verdict: Verdict): Promise<boolean> {
+    const where = 'IdempotencyService.resolve()';
+    const settings = operationSettings(this.module, {}, where);
+    return resolveByOperator(this.engine.store, this.identities(key), verdict, settings, where);
+  }
+
   /** Deletes every expired record now, in batches. Answers how many. */
   deleteExpired(): Promise<number> {
     return this.cleanup.deleteExpired();
@@ -224,9 +243,13 @@ export class IdempotencyService {
     return { type: 'tombstone' };
   }
 
-  private ids({ key, scope, operation }: IdempotencyKey): string[] {
+  private ids(key: IdempotencyKey): string[] {
+    return this.identities(key).map(recordId);
+  }
+
+  private identities({ key, scope, operation }: IdempotencyKey): Identity[] {
     const operations = operation === undefined ? [HTTP_OPERATION, EXECUTE_OPERATION] : [operation];
-    return operations.map((name) => recordId(this.identity({ key, scope, operation: name })));
+    return operations.map((name) => this.identity({ key, scope, operation: name }));
   }
 
   private identity(key: { key: string; scope: string | undefined; operation: string }): Identity {

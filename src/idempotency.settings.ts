@@ -107,6 +107,7 @@ export function operationSettings(
       waitTimeoutMs: milliseconds(merged.waitTimeout),
       expiredKeys: merged.expiredKeys,
       onStoreFailure: merged.onStoreFailure,
+      onUnknownOutcome: merged.onUnknownOutcome,
       maxResultBytes: merged.maxResultBytes,
     },
     errors: merged.errors,

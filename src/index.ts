@@ -22,6 +22,12 @@ export type { Duration } from './engine/duration.js';
 export type { AttemptEvent, IdempotencyEvent, IdempotencyHooks } from './engine/events.js';
 export type { FailureInfo, FailurePolicy, FailureVerdict } from './engine/failure-policy.js';
 export type {
+  UnknownOutcome,
+  UnknownOutcomeResolver,
+  Verdict,
+  VerdictResponse,
+} from './engine/unknown-outcome.js';
+export type {
   Claim,
   ClaimRequest,
   ClaimResult,

@@ -38,6 +38,13 @@ const ROUTE_CHECKS: Record<keyof IdempotencyDefaults, Check> = {
         ),
   expiredKeys: oneOf('refuse', 'rerun'),
   onStoreFailure: oneOf('closed', 'open'),
+  onUnknownOutcome: (value) =>
+    typeof value === 'function'
+      ? undefined
+      : oneOf(
+          'rerun',
+          'block',
+        )(value)?.replace('.', ', or a function that finds out what happened.'),
   maxResultBytes: integer(1, 1_073_741_824),
   header: (value) =>
     isHeaderName(value)
@@ -149,6 +156,7 @@ const EXECUTE_OPTIONS = [
   'errors',
   'expiredKeys',
   'onStoreFailure',
+  'onUnknownOutcome',
   'maxResultBytes',
 ] as const;
 

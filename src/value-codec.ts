@@ -1,6 +1,8 @@
 import { HttpException } from '@nestjs/common';
 import { encodeEnvelope, unreadable, type Envelope } from './engine/envelope.js';
+import type { KnownOutcome } from './engine/unknown-outcome.js';
 import { deserialize, serialize } from './engine/value.js';
+import { misconfigured } from './options-check.js';
 
 /**
  * Results of `execute()` keep their types over a replay: Date, BigInt, Map, Set, Buffer, RegExp, URL,
@@ -10,6 +12,33 @@ import { deserialize, serialize } from './engine/value.js';
 export function encodeValue(value: unknown): Uint8Array | undefined {
   const body = serialize(value);
   return body && encodeEnvelope({ kind: 'value', meta: {}, body });
+}
+
+/**
+ * The result that a verdict speaks of, as it would have been recorded.
+ *
+ * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for a verdict without a result, or one that cannot be kept.
+ */
+export function encodeValueVerdict(
+  verdict: KnownOutcome,
+  maxBytes: number,
+  where: string,
+): Uint8Array {
+  if (!('result' in verdict)) {
+    throw misconfigured(
+      where,
+      "the verdict holds a response, but only a request has one. Write { result: … }, or 'done'.",
+    );
+  }
+  const bytes = encodeValue(verdict.result);
+  if (bytes === undefined || bytes.length > maxBytes) {
+    throw misconfigured(
+      where,
+      `the result of the verdict cannot be kept: it is not plain data, or larger than maxResultBytes ` +
+        `(${maxBytes}). Write { result: … } with less, or 'done'.`,
+    );
+  }
+  return bytes;
 }
 
 /** An error in the form it is thrown again in: an `HttpException` with its response, or name and message. */

@@ -4,17 +4,19 @@ import { IdempotencyError } from './errors.js';
 import type { EngineOptions } from './engine-options.js';
 import { failpoint } from './failpoints.js';
 import { newOwner } from './identity.js';
+import { windowOf } from './key-time.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { claimRequest, type Operation, type Outcome, type RunResult } from './operation.js';
 import { Recorder } from './recorder.js';
-import { answerOf, storeUnavailable } from './answers.js';
+import { answerOf, checkSameRequest, outcomeUncertain, storeUnavailable } from './answers.js';
 import { StepKeeper } from './step-keeper.js';
 import { Steps } from './steps.js';
 import type { Claim, ClaimRequest, ClaimResult, IdempotencyStore } from './store.js';
-import { keyExpired, windowOf } from './retention.js';
+import { keyExpired } from './retention.js';
 import { jittered, pause, within } from './timing.js';
 import { RunningOperations } from './running-operations.js';
 import { TransactionalRuns } from './transactional-runs.js';
+import { settleUnknown } from './unknown-outcome.js';
 import { WaitingRoom } from './waiting-room.js';
 
 const CLAIM_TRIES = 3;
@@ -220,16 +222,26 @@ export class IdempotencyEngine {
     const { policy, id } = operation;
     const request = claimRequest(operation, newOwner(), this.options.mask);
     const deadline = performance.now() + policy.waitTimeoutMs;
-    let inProgress: unknown;
+    let met: IdempotencyError | undefined;
+    let isJudged = false;
     for (;;) {
       const { result, askedAt } = await this.askStore(request).catch((error: unknown) => {
-        // who has met the owner never runs beside it, whatever becomes of the store
-        throw inProgress ?? error;
+        // who has met another attempt never runs beside it, whatever becomes of the store
+        throw met ?? error;
       });
       if (result.type === 'claimed') {
         return this.claimed(operation, request, result, askedAt);
       }
       const { record } = result;
+      if (record.state === 'uncertain' && !isJudged) {
+        isJudged = true;
+        met = outcomeUncertain();
+        checkSameRequest(record.fingerprint, operation.fingerprint);
+        const ttlMs = windowOf(operation.identity.key, policy.ttlMs, result.now);
+        if (await settleUnknown(this.options, operation, record, ttlMs)) {
+          continue;
+        }
+      }
       try {
         return answerOf(record, operation.fingerprint, result.now);
       } catch (error) {
@@ -238,7 +250,7 @@ export class IdempotencyEngine {
         if (!waits || (error as IdempotencyError).code !== 'IDEMPOTENCY_IN_PROGRESS') {
           throw error;
         }
-        inProgress = error;
+        met = error as IdempotencyError;
         await this.waitingRoom.wait(id, left);
       }
     }
@@ -263,7 +275,7 @@ export class IdempotencyEngine {
         attempt: result.attempt,
       });
     }
-    const ttlMs = windowOf(operation, result.now);
+    const ttlMs = windowOf(operation.identity.key, operation.policy.ttlMs, result.now);
     const keeperOf = (attempt: Attempt) => new StepKeeper(this.options, operation, attempt);
     return new Attempt(operation, request.owner, result, askedAt, ttlMs, steps, keeperOf);
   }

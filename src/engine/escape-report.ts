@@ -17,7 +17,8 @@ const WHAT: Readonly<Record<Escape, string>> = {
 
 /** Tells of work that left its transaction, and fails the operation where that is strict. */
 export class EscapeReport {
-  private failure: IdempotencyError | undefined;
+  /** With which the operation fails. */
+  failure: IdempotencyError | undefined;
 
   constructor(
     private readonly operation: Operation,

@@ -21,3 +21,12 @@ export function keyTime(key: string): number | undefined {
   }
   return undefined;
 }
+
+/**
+ * How long the outcome of a key is kept. A client whose clock is ahead makes keys that look younger than they
+ * are: their outcomes are kept for as long as the key itself would pass for a fresh one.
+ */
+export function windowOf(key: string, ttlMs: number, now: number): number {
+  const ahead = Math.max(0, (keyTime(key) ?? now) - now);
+  return ahead > ttlMs ? ttlMs : ttlMs + ahead;
+}

@@ -1,6 +1,7 @@
 import type { Envelope } from './envelope.js';
 import type { Identity } from './identity.js';
 import type { ClaimRequest } from './store.js';
+import type { EncodeVerdict, OnUnknownOutcome } from './unknown-outcome.js';
 
 /** How one operation is protected. All times in milliseconds. */
 export interface OperationPolicy {
@@ -14,6 +15,11 @@ export interface OperationPolicy {
   readonly waitTimeoutMs: number;
   readonly expiredKeys: 'refuse' | 'rerun';
   readonly onStoreFailure: 'closed' | 'open';
+  /**
+   * Undefined: an attempt that died runs again, unless its effect had begun. `rerun`: that one too. `block`, or
+   * somebody to ask: the effect counts as begun from the claim on.
+   */
+  readonly onUnknownOutcome?: OnUnknownOutcome | undefined;
   /** For all steps of a key together, as for its result. */
   readonly maxResultBytes: number;
 }
@@ -29,6 +35,8 @@ export interface Operation {
   readonly policy: OperationPolicy;
   /** Begun by another operation, which could not end without it. */
   readonly isInner?: boolean;
+  /** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for an outcome that this entry point cannot have. */
+  readonly encodeVerdict: EncodeVerdict;
 }
 
 /** How an attempt ended, in the words of the protocol. */
@@ -63,8 +71,8 @@ export type RunResult =
   | { readonly type: 'unprotected' };
 
 /** Whether an attempt that dies is never followed by another one without being asked about. */
-export function blocksUnknownOutcomes(_policy: OperationPolicy): boolean {
-  return false;
+export function blocksUnknownOutcomes({ onUnknownOutcome }: OperationPolicy): boolean {
+  return onUnknownOutcome === 'block' || typeof onUnknownOutcome === 'function';
 }
 
 export function claimRequest(
@@ -81,5 +89,6 @@ export function claimRequest(
     key: mask(identity.key),
     leaseMs: policy.leaseMs,
     ttlMs: policy.ttlMs,
+    effectStarted: blocksUnknownOutcomes(policy),
   };
 }

@@ -2,15 +2,6 @@ import { IdempotencyError } from './errors.js';
 import { keyTime } from './key-time.js';
 import type { Operation } from './operation.js';
 
-/**
- * How long the outcome is kept. A client whose clock is ahead makes keys that look younger than they are:
- * their outcomes are kept for as long as the key itself would pass for a fresh one.
- */
-export function windowOf({ identity, policy }: Operation, now: number): number {
-  const ahead = Math.max(0, (keyTime(identity.key) ?? now) - now);
-  return ahead > policy.ttlMs ? policy.ttlMs : policy.ttlMs + ahead;
-}
-
 /** Judged after the claim, by the store's clock: a key whose outcome is still kept replays instead. */
 export function keyExpired(
   { identity, policy }: Operation,

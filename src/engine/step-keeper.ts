@@ -84,7 +84,8 @@ export class StepKeeper implements Keeper {
   /** Tries again within the time that the store has to answer. */
   private async persistently(write: () => Promise<SettleResult>): Promise<SettleResult> {
     const deadline = performance.now() + this.options.storeTimeoutMs;
-    for (let rest = FIRST_REST_MS; ; rest *= 2) {
+    let rest = FIRST_REST_MS;
+    for (;;) {
       try {
         return await within(deadline - performance.now(), this.inTurn(write));
       } catch (error) {
@@ -96,6 +97,7 @@ export class StepKeeper implements Keeper {
         }
       }
       await pause(jittered(rest));
+      rest *= 2;
     }
   }
 
@@ -116,7 +118,8 @@ export class StepKeeper implements Keeper {
       return; // the next write is told by whom
     }
     if (attempt.isOver || answer.attempt > this.count + 1) {
-      await options.store.release(attempt);
+      // whatever comes of it: tried again, the write would find the claim its own
+      await options.store.release(attempt).catch(() => undefined);
       throw this.lost();
     }
     this.count = answer.attempt;

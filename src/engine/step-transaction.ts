@@ -40,6 +40,8 @@ export class StepTransaction {
         return value;
       } catch (error) {
         await transaction.rollback();
+        // done by itself, and nobody will know which step it was
+        this.attempt.effectBegun ||= transaction.isLeft;
         if (runs === MOST_RUNS || !transaction.isConflict(causeOf(error))) {
           throw error;
         }
@@ -74,8 +76,8 @@ export class StepTransaction {
     const kept = await transaction.keepSteps(this.attempt, steps).catch((error: unknown) => {
       throw broken(error, transaction);
     });
-    if (kept === 'ended') {
-      return this.keepEnded(steps, escapes);
+    if (kept === 'left') {
+      return this.keepLeft(steps);
     }
     escapes.check();
     if (kept === 'lost') {
@@ -86,15 +88,12 @@ export class StepTransaction {
   }
 
   /** The step has committed by itself: it is written down after the fact, or nobody will know. */
-  private async keepEnded(steps: Uint8Array, escapes: EscapeReport): Promise<void> {
-    this.attempt.effectBegun = true;
-    escapes.watch('ended');
+  private async keepLeft(steps: Uint8Array): Promise<void> {
     const { store, storeTimeoutMs } = this.options;
     const { applied } = await within(storeTimeoutMs, store.keepSteps(this.attempt, steps));
     if (!applied) {
       throw this.lost();
     }
-    this.attempt.effectBegun = false;
   }
 
   private lost(): IdempotencyError {

@@ -238,15 +238,20 @@ export interface StoreTransaction {
 
   /**
    * No more work joins; then writes the outcome, as the last statement. Answers false when the work has
-   * ended the transaction itself. Throws when the transaction has failed.
+   * committed the transaction itself: then it is over, and its record uncertain. Throws when the transaction
+   * has failed.
    */
   complete(request: CompleteRequest): Promise<boolean>;
 
   /**
    * No more work joins; then keeps the steps of the claim, as the last statement, if it is in progress, owned
-   * and live. Throws when the transaction has failed.
+   * and live. `left`: the work has ended the transaction itself, which is over. Throws when the transaction
+   * has failed.
    */
-  keepSteps(claim: Claim, steps: Uint8Array): Promise<'kept' | 'lost' | 'ended'>;
+  keepSteps(claim: Claim, steps: Uint8Array): Promise<'kept' | 'lost' | 'left'>;
+
+  /** Whether the work has committed the transaction itself. */
+  readonly isLeft: boolean;
 
   /** When this throws, it is not known whether the transaction was committed. */
   commit(): Promise<void>;

@@ -20,7 +20,7 @@ export function broken(cause: unknown, transaction: StoreTransaction): Idempoten
   );
 }
 
-function conflict(cause: unknown): IdempotencyError {
+export function conflict(cause: unknown): IdempotencyError {
   return new IdempotencyError(
     'IDEMPOTENCY_TRANSACTION_CONFLICT',
     'The request met another one that changed the same data, and was rolled back. Try again with the same key.',

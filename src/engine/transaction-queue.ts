@@ -8,7 +8,7 @@ const FIRST_POLL_MS = 25;
 const SLOWEST_POLL_MS = 250;
 
 type Held = Extract<BeginResult, { type: 'held' }>;
-type Met = Exclude<BeginResult, { type: 'claimed' }>;
+export type Met = Exclude<BeginResult, { type: 'claimed' }>;
 
 /** The one request of this process that is at a key. */
 interface Flight {
@@ -107,7 +107,7 @@ export function inProgress(): IdempotencyError {
   );
 }
 
-function isMet(begun: object): begun is Met {
+export function isMet(begun: object): begun is Met {
   return 'type' in begun && (begun.type === 'held' || begun.type === 'busy');
 }
 

@@ -1,10 +1,11 @@
-import { answerOf, storeUnavailable } from './answers.js';
+import { answerOf, checkSameRequest, storeUnavailable } from './answers.js';
 import { Attempt } from './attempt.js';
 import type { EngineOptions } from './engine-options.js';
 import { IdempotencyError } from './errors.js';
 import { EscapeReport } from './escape-report.js';
 import { failpoint } from './failpoints.js';
 import { newOwner } from './identity.js';
+import { windowOf } from './key-time.js';
 import {
   claimRequest,
   type KeptOutcome,
@@ -13,15 +14,16 @@ import {
   type RunResult,
 } from './operation.js';
 import type { Recorder } from './recorder.js';
-import { keyExpired, windowOf } from './retention.js';
+import { keyExpired } from './retention.js';
 import type { BeginResult, StoreTransaction } from './store.js';
 import type { RunningOperations } from './running-operations.js';
-import { broken } from './transaction-errors.js';
+import { broken, conflict } from './transaction-errors.js';
 import { KeepAlive } from './keep-alive.js';
 import { Steps } from './steps.js';
 import { TransactionalKeeper } from './transactional-keeper.js';
 import { jittered, pause, within } from './timing.js';
-import { TransactionQueue, inProgress } from './transaction-queue.js';
+import { TransactionQueue, inProgress, isMet, type Met } from './transaction-queue.js';
+import { settleUnknown } from './unknown-outcome.js';
 
 /** Serialization failures and deadlocks: this often an attempt begins anew. */
 const MOST_ATTEMPTS = 4;
@@ -36,6 +38,8 @@ interface Begun {
   readonly steps: Steps;
   /** Of how many steps the record knows. */
   readonly durable: number;
+  /** The work failed because of others once more than it is run for that. */
+  conflict?: unknown;
 }
 
 /** Operations whose effects and record are committed together, or not at all. */
@@ -55,16 +59,25 @@ export class TransactionalRuns {
   run(operation: Operation, work: Work): Promise<RunResult> {
     return this.queue.join(
       operation,
-      () => this.begin(operation),
+      () => this.beginOrSettle(operation),
       (begun) => this.perform(operation, begun, work),
     );
   }
 
+  /** What a transaction committed before its end is uncertain, and settled as its operation chose. */
+  private async beginOrSettle(operation: Operation): Promise<Begun | Met> {
+    const met = await this.begin(operation);
+    if (!isMet(met) || met.type === 'busy' || met.record.state !== 'uncertain') {
+      return met;
+    }
+    checkSameRequest(met.record.fingerprint, operation.fingerprint);
+    const ttlMs = windowOf(operation.identity.key, operation.policy.ttlMs, met.now);
+    const isSettled = await settleUnknown(this.options, operation, met.record, ttlMs);
+    return isSettled ? this.begin(operation) : met;
+  }
+
   /** @param carried the steps of a run before that met a conflict */
-  private async begin(
-    operation: Operation,
-    carried?: Uint8Array,
-  ): Promise<Begun | Exclude<BeginResult, { type: 'claimed' }>> {
+  private async begin(operation: Operation, carried?: Uint8Array): Promise<Begun | Met> {
     const { transactions } = this.options.store;
     if (transactions === undefined) {
       throw new IdempotencyError(
@@ -106,7 +119,7 @@ export class TransactionalRuns {
         request.owner,
         result,
         askedAt,
-        windowOf(operation, now),
+        windowOf(operation.identity.key, policy.ttlMs, now),
         steps,
         (own) => new TransactionalKeeper(transactions, transaction, own, escapes.watch),
       );
@@ -122,8 +135,12 @@ export class TransactionalRuns {
       const { attempt, transaction } = begun;
       // a part of a transaction cannot run again without the whole
       const isWhole = !this.isInside();
-      attempt.runsAgain = (error) =>
-        isWhole && runs < MOST_ATTEMPTS && transaction.isConflict(error);
+      const current = begun;
+      attempt.runsAgain = (error) => {
+        const isConflict = isWhole && transaction.isConflict(error);
+        current.conflict = isConflict && runs === MOST_ATTEMPTS ? error : undefined;
+        return isConflict && runs < MOST_ATTEMPTS;
+      };
       const result = await this.once(operation, begun, work);
       if (result !== 'again') {
         return result;
@@ -131,14 +148,14 @@ export class TransactionalRuns {
       await pause(jittered(CONFLICT_PAUSE_MS * runs));
       const { steps, durable } = begun;
       const next = await this.begin(operation, steps.durable > 0 ? steps.encode() : undefined);
-      if (!('transaction' in next)) {
+      if (isMet(next)) {
         return this.answer(operation, next);
       }
       begun = { ...next, durable };
     }
   }
 
-  private answer(operation: Operation, met: Exclude<BeginResult, { type: 'claimed' }>): RunResult {
+  private answer(operation: Operation, met: Met): RunResult {
     if (met.type === 'busy') {
       throw inProgress();
     }
@@ -146,11 +163,8 @@ export class TransactionalRuns {
   }
 
   /** One transaction from its claim to its end. */
-  private async once(
-    operation: Operation,
-    { attempt, transaction, escapes, steps, durable }: Begun,
-    work: Work,
-  ): Promise<RunResult | 'again'> {
+  private async once(operation: Operation, begun: Begun, work: Work): Promise<RunResult | 'again'> {
+    const { attempt, transaction, escapes } = begun;
     const leave = this.running.enter(() => {
       attempt.lose('The application is shutting down.');
       void transaction.rollback();
@@ -165,27 +179,45 @@ export class TransactionalRuns {
         if (outcome.returned === true) {
           return await this.complete(operation, attempt, transaction, outcome, escapes);
         }
-        await transaction.rollback();
-        return await this.keepFailure(operation, attempt, outcome);
       }
       await transaction.rollback();
       if (outcome.type === 'again') {
         return 'again';
       }
-      if (steps.durable > durable && !this.isInside()) {
-        await this.keepSteps(operation, attempt, steps);
-      }
-      this.options.emit('onReleased', eventOf(operation, attempt));
-      if (problem !== undefined) {
+      const result = await this.fail(operation, begun, outcome);
+      if (problem !== undefined && result.type === 'executed') {
         throw problem;
       }
-      return { type: 'executed' };
+      return result;
     } finally {
       alive?.stop();
       leave();
       // does nothing where it has ended
       await transaction.rollback();
     }
+  }
+
+  /** The work is undone, unless it had committed by itself. */
+  private async fail(
+    operation: Operation,
+    { attempt, transaction, escapes, steps, durable, conflict: lastConflict }: Begun,
+    outcome: Exclude<Outcome, { type: 'again' }>,
+  ): Promise<RunResult> {
+    const isToKeep = outcome.type === 'complete' || outcome.type === 'tombstone';
+    const isOurs = escapes.failure !== undefined || lastConflict !== undefined;
+    if (isToKeep && !isOurs && !transaction.isLeft) {
+      return this.keepFailure(operation, attempt, outcome);
+    }
+    if (steps.durable > durable && !transaction.isLeft && !this.isInside()) {
+      await this.keepSteps(operation, attempt, steps);
+    }
+    const event = eventOf(operation, attempt);
+    this.options.emit(transaction.isLeft ? 'onUncertain' : 'onReleased', event);
+    escapes.check();
+    if (lastConflict !== undefined) {
+      throw conflict(lastConflict);
+    }
+    return { type: 'executed' };
   }
 
   private async complete(
@@ -202,7 +234,7 @@ export class TransactionalRuns {
       const isWhole = await transaction.complete({ id, owner, result, ttlMs });
       escapes.check();
       if (!isWhole) {
-        return await this.completeEnded(operation, attempt, result, escapes);
+        return await this.completeLeft(operation, attempt, result);
       }
     } catch (error) {
       await transaction.rollback();
@@ -230,27 +262,19 @@ export class TransactionalRuns {
   }
 
   /** The work has committed by itself, and its record with it, as an uncertain one: the outcome is added. */
-  private async completeEnded(
+  private async completeLeft(
     operation: Operation,
-    { id, ttlMs, attempt }: Attempt,
+    attempt: Attempt,
     result: Uint8Array | null,
-    escapes: EscapeReport,
   ): Promise<RunResult> {
-    escapes.watch('ended');
-    if (!(await this.options.store.resolve(id, { result, ttlMs }))) {
-      throw new IdempotencyError(
-        'IDEMPOTENCY_TRANSACTION_BROKEN',
-        'The handler rolled back the transaction that it was part of, and then succeeded. Its outcome was ' +
-          'not recorded. Throw an error instead, or use a transaction of its own inside.',
-      );
+    const { store, storeTimeoutMs, emit } = this.options;
+    const { id, ttlMs } = attempt;
+    const resolving = store.resolve(id, { result, ttlMs });
+    if (await within(storeTimeoutMs, resolving).catch(() => false)) {
+      emit('onExecuted', { ...eventOf(operation, attempt), stored: result !== null });
+    } else {
+      emit('onRecordingFailed', { ...eventOf(operation, attempt), final: true });
     }
-    const stored = result !== null;
-    this.options.emit('onExecuted', {
-      handler: operation.handler,
-      record: id,
-      attempt,
-      stored,
-    });
     return { type: 'executed' };
   }
 
@@ -269,7 +293,7 @@ export class TransactionalRuns {
     const deadline = performance.now() + this.options.storeTimeoutMs;
     for (let delay = 10; performance.now() < deadline; delay = Math.min(delay * 2, 250)) {
       const met = await this.begin(operation).catch(() => undefined);
-      if (met !== undefined && 'transaction' in met) {
+      if (met !== undefined && !isMet(met)) {
         await met.transaction.rollback();
         return false;
       }

@@ -12,6 +12,7 @@ import type { HttpExchange } from './http-exchange.js';
 import { requestFingerprint } from './request-fingerprint.js';
 import { requestKey } from './request-key.js';
 import { credentialsDigest, identifier, principalOf } from './request-scope.js';
+import { encodeResponseVerdict } from './response-verdict.js';
 import type { RouteSettings } from './route-settings.js';
 
 /** The engine's name for everything that came with an `Idempotency-Key` header. */
@@ -61,6 +62,8 @@ export class RequestOperations {
       fingerprint: await requestFingerprint(exchange, context, identity, settings, credentials),
       handler: settings.name,
       policy: settings.policy,
+      encodeVerdict: (verdict) =>
+        encodeResponseVerdict(verdict, settings.maxResultBytes, settings.name),
     };
   }
 
@@ -93,6 +96,9 @@ export class RequestOperations {
       case 'IDEMPOTENCY_RECORD_UNREADABLE':
       case 'IDEMPOTENCY_STEPS_CHANGED':
         return this.log(error, settings.name);
+      case 'IDEMPOTENCY_OUTCOME_UNCERTAIN':
+        // somebody was to find out, and failed
+        return error.cause === undefined ? undefined : this.log(error, settings.name);
       case 'IDEMPOTENCY_MISCONFIGURED':
         // a client may provoke it, with a body of a type that nothing parses
         if (!this.reportedMisconfigured.has(settings.name)) {

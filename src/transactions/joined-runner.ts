@@ -82,8 +82,18 @@ export function joinedRunner(scope: TransactionScope): QueryRunner {
   Object.defineProperty(joined, 'broadcaster', { value: new Broadcaster(joined) });
   const manager = dataSource.createEntityManager(joined);
   manager.transaction = ((...args: unknown[]) =>
-    nested(checked(here()), (inner) => workOf(args)(joinedRunner(inner).manager))) as Transaction;
+    nested(checked(here()), (inner) => onRunner(inner, workOf(args)))) as Transaction;
   return joined;
+}
+
+/** Runs `work` on a manager of its own. What it leaves behind, such as lazy relations, finds that released. */
+export async function onRunner(scope: TransactionScope, work: Work): Promise<unknown> {
+  const joined = joinedRunner(scope);
+  try {
+    return await work(joined.manager);
+  } finally {
+    await joined.release();
+  }
 }
 
 /** The callback of `transaction(work)` and `transaction(isolationLevel, work)`; a savepoint has no level of its own. */
@@ -99,10 +109,7 @@ function deeper(bound: TransactionScope): TransactionScope {
 
 function checked(scope: TransactionScope): TransactionScope {
   if (!scope.isOpen) {
-    throw new Error(
-      'This query came after its transaction was over, and was not run. Await every query in the ' +
-        'function that the transaction belongs to.',
-    );
+    throw scope.refusal();
   }
   return scope;
 }

@@ -1,5 +1,5 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
-import { joinedRunner, workOf } from './joined-runner.js';
+import { joinedRunner, onRunner, workOf } from './joined-runner.js';
 import { nested } from './savepoint.js';
 import { scopeOf, type TransactionScope } from './transaction-scope.js';
 
@@ -63,7 +63,7 @@ export class Seam {
       const { current } = this;
       return current === undefined
         ? transaction(...args)
-        : nested(current, (inner) => workOf(args)(joinedRunner(inner).manager));
+        : nested(current, (inner) => onRunner(inner, workOf(args)));
     }) as EntityManager['transaction'];
   }
 
@@ -90,11 +90,9 @@ function sender(runner: QueryRunner): QueryRunner['query'] {
   return query.bind(runner) as QueryRunner['query'];
 }
 
-function refuseUndone(scope: TransactionScope): void {
-  if (scope.outcome !== 'kept') {
-    throw new Error(
-      'This query came after its transaction had been rolled back, and was not run. Await every query ' +
-        'in the function that the transaction belongs to.',
-    );
+/** What comes after a rollback would take effect by itself. */
+export function refuseUndone(scope: TransactionScope | undefined): void {
+  if (scope?.outcome === 'undone') {
+    throw scope.refusal();
   }
 }

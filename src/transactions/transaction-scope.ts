@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { DataSource, QueryRunner } from 'typeorm';
+import { IdempotencyError } from '../engine/errors.js';
 import type { Escape } from '../engine/store.js';
 import { Turns } from './turns.js';
 
@@ -16,6 +17,10 @@ export class TransactionScope {
   sent = 0;
   /** How it ended: its work stands, or is undone. */
   end: 'kept' | 'undone' | undefined;
+  /** What undid it, where that was not asked for. */
+  failure: unknown;
+  /** Its work has committed the whole by itself. */
+  left = false;
 
   constructor(
     readonly dataSource: DataSource,
@@ -29,6 +34,32 @@ export class TransactionScope {
 
   get statements(): number {
     return this.parent?.statements ?? this.sent;
+  }
+
+  /** Of the whole, which ends all its parts. */
+  get cause(): unknown {
+    return this.failure ?? this.parent?.cause;
+  }
+
+  get isLeft(): boolean {
+    return this.parent?.isLeft ?? this.left;
+  }
+
+  /** What is told to those who come too late. */
+  refusal(): unknown {
+    return (
+      this.cause ??
+      new IdempotencyError(
+        'IDEMPOTENCY_TRANSACTION_BROKEN',
+        'This query came after its transaction was over, and was not run. Await every query in the ' +
+          'function that the transaction belongs to.',
+      )
+    );
+  }
+
+  fail(error: unknown): void {
+    this.end = 'undone';
+    this.failure ??= error;
   }
 
   get isOpen(): boolean {

@@ -1,7 +1,8 @@
 import { within } from '../engine/timing.js';
 
 /** A transaction that was begun by hand, and is waited for from inside of itself, would be waited for for ever. */
-const LONGEST_WAIT_MS = 5_000;
+const LONGEST_HOLD_MS = 5_000;
+const LOOK_AGAIN_MS = 500;
 
 /**
  * One after the other, in the order of asking: a connection does one thing at a time, and savepoints only
@@ -10,7 +11,8 @@ const LONGEST_WAIT_MS = 5_000;
 export class Turns {
   private last: Promise<void> = Promise.resolve();
   private asked = 0;
-  private byHand = 0;
+  /** Since when somebody has the turn whose end we do not see; `performance.now()`. */
+  private heldSince: number | undefined;
 
   /** Whether somebody has the turn, or waits for it. */
   get isBusy(): boolean {
@@ -29,10 +31,10 @@ export class Turns {
 
   /** As `enter()`, for code that we do not see the end of: whoever waits behind it gives up one day. */
   async hold(): Promise<() => void> {
-    this.byHand += 1;
     const leave = await this.enter();
+    this.heldSince = performance.now();
     return () => {
-      this.byHand -= 1;
+      this.heldSince = undefined;
       leave();
     };
   }
@@ -40,14 +42,14 @@ export class Turns {
   /** Resolves when nobody has the turn or waits for it any more. */
   async idle(): Promise<void> {
     while (this.isBusy) {
-      await this.bounded(this.last);
+      await this.patiently(this.last);
     }
   }
 
   /** Takes a turn that ends when the returned function is called. */
   async enter(): Promise<() => void> {
     const before = this.last;
-    const waitsForHand = this.byHand > 0;
+    const isFree = !this.isBusy;
     let leave!: () => void;
     const turn = new Promise<void>((resolve) => {
       leave = resolve;
@@ -59,7 +61,7 @@ export class Turns {
       leave();
     };
     try {
-      await (waitsForHand ? this.bounded(before) : before);
+      await (isFree ? before : this.patiently(before));
     } catch (error) {
       left();
       throw error;
@@ -67,16 +69,17 @@ export class Turns {
     return left;
   }
 
-  private async bounded(turn: Promise<void>): Promise<void> {
-    if (this.byHand === 0) {
-      return turn;
-    }
-    try {
-      await within(LONGEST_WAIT_MS, turn);
-    } catch {
-      throw new Error(
-        'A query waited for a transaction (or a stream) that was begun on a query runner and is still ' +
-          'open. Run it on the manager of that query runner, or end the transaction first.',
+  private async patiently(turn: Promise<void>): Promise<void> {
+    for (let isOver = false; !isOver;) {
+      if (performance.now() - (this.heldSince ?? Infinity) > LONGEST_HOLD_MS) {
+        throw new Error(
+          'A query waited for a transaction (or a stream) that was begun on a query runner and is still ' +
+            'open. Run it on the manager of that query runner, or end the transaction first.',
+        );
+      }
+      isOver = await within(LOOK_AGAIN_MS, turn).then(
+        () => true,
+        () => false,
       );
     }
   }

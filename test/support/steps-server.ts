@@ -6,7 +6,7 @@ import 'reflect-metadata';
 import { randomUUID } from 'node:crypto';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { Body, Controller, Module, Post } from '@nestjs/common';
+import { Body, Controller, Injectable, Module, Post } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { DataSource } from 'typeorm';
@@ -16,7 +16,9 @@ import {
   Idempotent,
   IdempotencyModule,
   type IdempotencyContext,
+  type UnknownOutcomeResolver,
 } from '../../src/index.js';
+import { effectsOf } from './shop.js';
 import type { ShopOptions } from './shop-server.js';
 
 const given = JSON.parse(process.argv[2] as string) as ShopOptions;
@@ -81,9 +83,90 @@ class OrdersController {
   }
 }
 
+/** The other system: knows the payments that it was sent, and answers in the way that the key says. */
+@Injectable()
+class Bank {
+  static current: Bank;
+
+  constructor(readonly dataSource: DataSource) {
+    Bank.current = this;
+  }
+
+  static readonly find: UnknownOutcomeResolver = async ({ key, derive }) => {
+    const id = derive('pay');
+    const [payment] = await effectsOf(Bank.current.dataSource, id);
+    if (payment === undefined) {
+      return 'absent';
+    }
+    return key.endsWith('unknown') ? 'unknown' : { response: { status: 201, body: { payment } } };
+  };
+}
+
+interface Payment {
+  /** The effect has happened when the process tells of it; before that, nothing has. */
+  readonly until: 'declared' | 'paid';
+  readonly declares: boolean;
+  readonly holdMs?: number;
+}
+
+/** Pays, and holds on in the first attempt. */
+@Controller('payments')
+class PaymentsController {
+  constructor(private readonly bank: Bank) {}
+
+  @Post()
+  @Idempotent()
+  pay(@Body() payment: Payment, @CurrentIdempotency() once: IdempotencyContext) {
+    return this.perform(payment, once);
+  }
+
+  @Post('rerun')
+  @Idempotent({ onUnknownOutcome: 'rerun' })
+  rerun(@Body() payment: Payment, @CurrentIdempotency() once: IdempotencyContext) {
+    return this.perform(payment, once);
+  }
+
+  @Post('block')
+  @Idempotent({ onUnknownOutcome: 'block' })
+  block(@Body() payment: Payment, @CurrentIdempotency() once: IdempotencyContext) {
+    return this.perform(payment, once);
+  }
+
+  @Post('ask')
+  @Idempotent({ onUnknownOutcome: Bank.find })
+  ask(@Body() payment: Payment, @CurrentIdempotency() once: IdempotencyContext) {
+    return this.perform(payment, once);
+  }
+
+  private async perform({ until, declares, holdMs = 60_000 }: Payment, once: IdempotencyContext) {
+    if (declares) {
+      await once.effectStarted();
+    }
+    const hold = async (): Promise<void> => {
+      process.send?.('effect');
+      await new Promise((resolve) => setTimeout(resolve, once.attempt === 1 ? holdMs : 0));
+    };
+    if (until === 'declared') {
+      await hold();
+    }
+    const payment = randomUUID();
+    await this.bank.dataSource
+      .createQueryBuilder()
+      .insert()
+      .into('effect')
+      .values({ id: payment, name: once.derive('pay'), fence: String(once.fence) })
+      .execute();
+    if (until === 'paid') {
+      await hold();
+    }
+    return { payment, attempt: once.attempt };
+  }
+}
+
 @Module({
   imports: [TypeOrmModule.forRoot(given.dataSource), IdempotencyModule.forRoot(given.idempotency)],
-  controllers: [OrdersController],
+  controllers: [OrdersController, PaymentsController],
+  providers: [Bank],
 })
 class ShopModule {}
 

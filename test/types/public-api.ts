@@ -12,6 +12,8 @@ import {
   type IdempotencyModuleOptions,
   type IdempotencyOptionsFactory,
   type IdempotencyStore,
+  type UnknownOutcomeResolver,
+  type Verdict,
 } from 'nestjs-idempotency';
 import { typeOrmStore } from 'nestjs-idempotency/typeorm';
 
@@ -49,6 +51,11 @@ export class OrdersController {
     // @ts-expect-error the attempt is read-only
     once.attempt = 2;
     const fence: bigint = once.fence;
+    const charged: Promise<{ id: string }> = once.step('charge', async () => ({ id: 'ch_1' }));
+    const started: Promise<void> = once.effectStarted();
+    // @ts-expect-error a step needs a name
+    void once.step(() => 1);
+    void Promise.all([charged, started]);
     return `${order.sku} ${once.derive('charge')} ${fence} ${once.signal.aborted}`;
   }
 
@@ -61,6 +68,17 @@ export class OrdersController {
   refund(): void {}
 }
 
+// What becomes of unknown outcomes.
+const lookUp: UnknownOutcomeResolver = async ({ attempts, fence, derive }) => {
+  const oldest: bigint = fence;
+  return attempts > oldest ? 'unknown' : { response: { status: 200, body: derive('charge') } };
+};
+({ onUnknownOutcome: lookUp }) satisfies IdempotencyModuleOptions;
+// @ts-expect-error one of two words, or a function
+({ onUnknownOutcome: 'retry' }) satisfies IdempotencyModuleOptions;
+// @ts-expect-error a response needs a status
+({ response: { body: 'x' } }) satisfies Verdict;
+
 // Programmatic use.
 @Injectable()
 export class Payouts {
@@ -71,6 +89,9 @@ export class Payouts {
     await this.idempotency.execute({ payload: company }, async () => 1);
     const paid = await this.idempotency.execute({ key: company }, async (once) => once.attempt);
     const found = await this.idempotency.find({ key: company });
+    const settled: boolean = await this.idempotency.resolve({ key: company }, { result: 1 });
+    // @ts-expect-error a verdict is no bare result
+    await this.idempotency.resolve({ key: company }, settled);
     // @ts-expect-error there may be no record
     return paid + found.attemptsStarted;
   }

@@ -1,6 +1,7 @@
-import { Steps } from '../../src/engine/steps.js';
+import { storeUnavailable } from '../../src/engine/answers.js';
 import type { Attempt } from '../../src/engine/attempt.js';
 import type { Outcome } from '../../src/engine/operation.js';
+import { Steps } from '../../src/engine/steps.js';
 import {
   Bench,
   complete,
@@ -11,7 +12,14 @@ import {
   TOMBSTONE,
   useFakeTime,
 } from '../support/engine/bench.js';
-import { fails, hangs, late, losesReply } from '../support/engine/probe-store.js';
+import {
+  fails,
+  hangs,
+  late,
+  losesReply,
+  passes,
+  type Fault,
+} from '../support/engine/probe-store.js';
 
 useFakeTime();
 
@@ -227,6 +235,23 @@ describe('a step', () => {
     expect(ran).toEqual(['charge', 'mail']);
   });
 
+  it('is kept in spite of a store that says itself that it is down', async () => {
+    const bench = await Bench.started();
+    const down = storeUnavailable(new Error('ECONNREFUSED'));
+    const saysSo: Fault = () => Promise.reject(down);
+    bench.store.plan('keepSteps', saysSo);
+    const { attempt, end } = await bench.begin();
+    const step = attempt.step('charge', () => 'charged');
+    await pass(STORE_TIMEOUT);
+    expect(await step).toBe('charged');
+
+    bench.store.breakDown(saysSo, 'keepSteps');
+    const next = outcomeOf(attempt.step('mail', () => 'sent'));
+    await pass(STORE_TIMEOUT);
+    expect(await next).toBe('IDEMPOTENCY_STORE_UNAVAILABLE');
+    end(RELEASE);
+  });
+
   it.each([
     ['is away', fails],
     ['hangs', hangs],
@@ -375,6 +400,7 @@ describe('an attempt that has lost its claim', () => {
     const bench = await Bench.started();
     const { attempt, end } = await bench.begin();
     const other = recipe();
+    bench.store.plan('release', passes, losesReply);
     const step = attempt.step('charge', async () => {
       bench.skew = 6_000;
       await bench.work(other.work(['charge', 'mail'], 'charge'));

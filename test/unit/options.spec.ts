@@ -35,6 +35,8 @@ const WRONG: readonly Wrong[] = [
   ['errors', ['release'], "[ 'release' ]", /'release' or 'store-client-errors'/],
   ['expiredKeys', 'run', "'run'", /Write 'refuse' or 'rerun'/],
   ['onStoreFailure', 'fail', "'fail'", /Write 'closed' or 'open'/],
+  ['onUnknownOutcome', 'retry', "'retry'", /Write 'rerun' or 'block', or a function/],
+  ['onUnknownOutcome', null, 'null', /Write 'rerun' or 'block', or a function/],
   ['maxResultBytes', 0, '0', /whole number from 1/],
   ['maxResultBytes', '1mb', "'1mb'", /whole number from 1/],
   ['maxResultBytes', 1.5, '1.5', /whole number from 1/],

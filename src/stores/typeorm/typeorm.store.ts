@@ -9,7 +9,6 @@ import type {
   IdempotencyStore,
   ListFilter,
   SettleResult,
-  StoreTransactions,
   StoredRecord,
 } from '../../engine/store.js';
 import type { Dialect } from './dialects/dialect.js';
@@ -41,7 +40,7 @@ class LostRace extends Error {
  * does not answer, `IDEMPOTENCY_MISCONFIGURED` when it can not work as it is set up.
  */
 export class TypeOrmStore implements IdempotencyStore {
-  readonly transactions: StoreTransactions = new TypeOrmTransactions(
+  readonly transactions = new TypeOrmTransactions(
     () => this.source(),
     (operation) => this.run(operation),
     () => new LostRace(),
@@ -75,6 +74,7 @@ export class TypeOrmStore implements IdempotencyStore {
     } catch (error) {
       throw error instanceof IdempotencyError ? error : unavailable(dataSource.options.type, error);
     }
+    this.transactions.prepare(this.dialect);
     if (dataSource.options.synchronize === true) await this.run((db) => db.createTable());
     await this.run((db) => this.checkTable(db));
   }

@@ -1,4 +1,5 @@
-import type { DataSource } from 'typeorm';
+import type { DataSource, QueryRunner } from 'typeorm';
+import { IdempotencyError } from '../../engine/errors.js';
 import type {
   BeginResult,
   Claim,
@@ -9,7 +10,7 @@ import type {
 } from '../../engine/store.js';
 import { within } from '../../engine/timing.js';
 import { Savepoint } from '../../transactions/savepoint.js';
-import { Seam } from '../../transactions/seam.js';
+import { Seam, refuseUndone } from '../../transactions/seam.js';
 import { TransactionScope, scopeOf, type Watch } from '../../transactions/transaction-scope.js';
 import { newMark, type Dialect } from './dialects/dialect.js';
 import { SqliteDialect } from './dialects/sqlite.js';
@@ -47,7 +48,14 @@ export class TypeOrmTransactions implements StoreTransactions {
       : `The connection pool of the DataSource lets requests wait for ever. Add ${instead} to its options.`;
   }
 
-  open(leaseMs: number, watch: Watch): Promise<StoreTransaction> {
+  /** From then on queries know which transaction they belong to. */
+  prepare(dialect: Dialect): Seam {
+    const gate = dialect instanceof SqliteDialect ? dialect.gate : undefined;
+    return Seam.of(this.dataSource(), gate && ((send) => gate.pass(send)));
+  }
+
+  async open(leaseMs: number, watch: Watch): Promise<StoreTransaction> {
+    refuseUndone(scopeOf(this.dataSource()));
     return this.run(async (dialect) => {
       const part = await this.openPart(dialect, leaseMs, watch);
       const mark = newMark();
@@ -61,17 +69,22 @@ export class TypeOrmTransactions implements StoreTransactions {
     });
   }
 
-  private openPart(dialect: Dialect, leaseMs: number, watch: Watch): Promise<Ending> {
-    const gate = dialect instanceof SqliteDialect ? dialect.gate : undefined;
-    const seam = Seam.of(this.dataSource(), gate && ((send) => gate.pass(send)));
+  private openPart(
+    dialect: Dialect,
+    leaseMs: number,
+    watch: Watch,
+    claim?: Claim,
+  ): Promise<Ending> {
+    const seam = this.prepare(dialect);
     return seam.current === undefined
-      ? Whole.open(dialect, this.dataSource(), seam, leaseMs, watch)
+      ? Whole.open(dialect, this.dataSource(), seam, leaseMs, watch, claim)
       : Part.open(seam.current, watch);
   }
 
   async begin(request: ClaimRequest, watch: Watch): Promise<BeginResult> {
+    refuseUndone(scopeOf(this.dataSource()));
     return this.run(async (dialect) => {
-      const part = await this.openPart(dialect, request.leaseMs, watch);
+      const part = await this.openPart(dialect, request.leaseMs, watch, request);
       let isOurs = false;
       try {
         const claim = await dialect.claimWithin(part.scope, request);
@@ -97,18 +110,33 @@ interface PoolOptions {
 /** How a transaction ends: a real one by commit and rollback, one inside of another by its savepoint. */
 interface Ending {
   readonly scope: TransactionScope;
+  /** The work has ended it already: ends what was left behind. */
+  leave(): Promise<void>;
   keep(): Promise<void>;
   undo(): Promise<void>;
   abandon(): Promise<void>;
+  keepAlive(): Promise<void>;
 }
 
 class Whole implements Ending {
+  readonly scope: TransactionScope;
   private isOver = false;
+  private sending = 0;
+  private speaking: Promise<unknown> | undefined;
 
   private constructor(
     private readonly dialect: Dialect,
-    readonly scope: TransactionScope,
-  ) {}
+    dataSource: DataSource,
+    private readonly runner: QueryRunner,
+    private readonly send: QueryRunner['query'],
+    /** Of the record that is part of it; a step has none. */
+    private readonly claim: Claim | undefined,
+    watch: Watch,
+  ) {
+    const watched = ((...args: Parameters<typeof send>) =>
+      this.watched(() => send(...args))) as typeof send;
+    this.scope = new TransactionScope(dataSource, runner, watched, watch);
+  }
 
   static async open(
     dialect: Dialect,
@@ -116,28 +144,80 @@ class Whole implements Ending {
     seam: Seam,
     leaseMs: number,
     watch: Watch,
+    claim?: Claim,
   ): Promise<Whole> {
     const { runner, send } = seam.connection();
-    const watched = async (...args: Parameters<typeof send>): Promise<unknown> => {
-      scope.sent += 1;
-      try {
-        return (await send(...args)) as unknown;
-      } catch (error) {
-        if (dialect.hasEndedTransaction(driverError(error))) {
-          scope.end = 'undone';
-        }
-        throw error;
-      }
-    };
-    const scope = new TransactionScope(dataSource, runner, watched as typeof send, watch);
+    const whole = new Whole(dialect, dataSource, runner, send, claim, watch);
     await dialect.begin({ runner, send }, leaseMs);
-    return new Whole(dialect, scope);
+    return whole;
+  }
+
+  /** Sends a statement of the work, and looks whether there is a transaction behind it. */
+  private async watched(send: () => Promise<unknown>): Promise<unknown> {
+    this.sending += 1;
+    this.scope.sent += 1;
+    try {
+      await this.speaking;
+      const answer = await send();
+      if (!this.isOver && !this.scope.left && this.dialect.isOver(this.runner, answer)) {
+        await this.left();
+      }
+      return answer;
+    } catch (error) {
+      if (!this.isOver && this.dialect.hasEndedTransaction(driverError(error))) {
+        this.scope.fail(error);
+      }
+      throw error;
+    } finally {
+      this.sending -= 1;
+    }
+  }
+
+  /** After a COMMIT of the work its record is there, as an uncertain one; after a ROLLBACK nothing is. */
+  private async left(): Promise<void> {
+    const on = { runner: this.runner, send: this.send };
+    // without a record nobody can tell, and what may have happened counts as happened
+    this.scope.left = this.claim === undefined || (await this.dialect.isKept(on, this.claim));
+    if (!this.scope.left) {
+      this.scope.fail(rolledBack());
+    }
+    try {
+      this.scope.watch('ended');
+    } catch (error) {
+      this.scope.fail(error);
+      throw error;
+    }
+  }
+
+  async leave(): Promise<void> {
+    if (!this.scope.left) await this.left();
+    if (this.scope.failure !== undefined) throw this.scope.failure;
+    try {
+      await this.keep();
+    } catch (error) {
+      await this.abandon();
+      throw error;
+    }
   }
 
   async keep(): Promise<void> {
     this.isOver = true;
+    await this.speaking;
     await this.dialect.commit(this.scope);
     await this.giveBack();
+  }
+
+  /** An owner whose work is busy elsewhere says that it is there. */
+  async keepAlive(): Promise<void> {
+    if (this.isOver || this.sending > 0 || this.speaking !== undefined) return;
+    const spoken = this.dialect.keepAlive({ runner: this.runner, send: this.send });
+    this.speaking = spoken.catch(() => undefined).finally(() => (this.speaking = undefined));
+    try {
+      await spoken;
+    } catch (error) {
+      // after an error of the work the database refuses everything, but it has heard us
+      if (!this.dialect.isRefusal(driverError(error))) throw error;
+    }
   }
 
   async undo(): Promise<void> {
@@ -161,13 +241,15 @@ class Whole implements Ending {
   }
 
   private async rollback(): Promise<void> {
-    await this.scope.turns.idle();
+    // a transaction that was left open by hand is rolled back with everything around it
+    await this.scope.turns.idle().catch(() => undefined);
+    await this.speaking;
     await this.dialect.rollback(this.scope);
   }
 
   private async giveBack(): Promise<void> {
     try {
-      await this.dialect.giveBack(this.scope);
+      await this.dialect.giveBack({ runner: this.runner, send: this.send });
     } catch {
       await this.dialect.discard(this.scope).catch(() => undefined);
     }
@@ -180,7 +262,7 @@ class Part implements Ending {
   private constructor(
     readonly scope: TransactionScope,
     private readonly savepoint: Savepoint,
-    private readonly leave: () => void,
+    private readonly endTurn: () => void,
   ) {}
 
   static async open(around: TransactionScope, watch: Watch): Promise<Part> {
@@ -192,6 +274,10 @@ class Part implements Ending {
       leave();
       throw error;
     }
+  }
+
+  async leave(): Promise<void> {
+    await this.end(async () => this.scope.watch('ended'));
   }
 
   keep(): Promise<void> {
@@ -210,12 +296,15 @@ class Part implements Ending {
     await this.undo();
   }
 
+  /** What is around it does. */
+  async keepAlive(): Promise<void> {}
+
   private async end(how: () => Promise<void>): Promise<void> {
     this.isOver = true;
     try {
       await how();
     } finally {
-      this.leave();
+      this.endTurn();
     }
   }
 }
@@ -237,18 +326,29 @@ class TypeOrmTransaction implements StoreTransaction {
 
   async complete(request: CompleteRequest): Promise<boolean> {
     const scope = await this.closed();
-    return this.dialect.completeWithin(scope, request, this.mark);
+    const isWhole = !scope.isLeft && (await this.dialect.completeWithin(scope, request, this.mark));
+    if (!isWhole) await this.ending.leave();
+    return isWhole;
   }
 
-  async keepSteps(claim: Claim, steps: Uint8Array): Promise<'kept' | 'lost' | 'ended'> {
+  async keepSteps(claim: Claim, steps: Uint8Array): Promise<'kept' | 'lost' | 'left'> {
     const scope = await this.closed();
-    try {
-      await scope.send(`RELEASE SAVEPOINT ${this.mark}`);
-    } catch (error) {
-      if (this.dialect.isSavepointMissing(driverError(error))) return 'ended';
-      throw error;
+    if (scope.isLeft || !(await this.hasMark(scope))) {
+      await this.ending.leave();
+      return 'left';
     }
     return (await this.dialect.keepStepsWithin(scope, claim, steps)) ? 'kept' : 'lost';
+  }
+
+  /** Whether the transaction is the one that was opened. */
+  private async hasMark(scope: TransactionScope): Promise<boolean> {
+    try {
+      await scope.send(`RELEASE SAVEPOINT ${this.mark}`);
+      return true;
+    } catch (error) {
+      if (this.dialect.isSavepointMissing(driverError(error))) return false;
+      throw error;
+    }
   }
 
   /** The scope, which nothing joins any more. */
@@ -257,12 +357,18 @@ class TypeOrmTransaction implements StoreTransaction {
     if (scope.turns.isBusy) {
       scope.watch('unfinished');
     }
-    await scope.turns.idle();
+    await scope.turns.idle().catch((error: unknown) => {
+      throw leftOpen(error);
+    });
     if (!scope.isOpen) {
-      throw new Error('the transaction was rolled back before its work had ended');
+      throw scope.cause ?? new Error('the transaction was rolled back before its work had ended');
     }
     scope.end = 'kept';
     return scope;
+  }
+
+  get isLeft(): boolean {
+    return this.ending.scope.isLeft;
   }
 
   commit(): Promise<void> {
@@ -277,11 +383,8 @@ class TypeOrmTransaction implements StoreTransaction {
     return this.ending.abandon();
   }
 
-  async keepAlive(): Promise<void> {
-    const { scope } = this.ending;
-    if (!scope.turns.isBusy) {
-      await scope.turns.take(() => this.dialect.keepAlive(scope));
-    }
+  keepAlive(): Promise<void> {
+    return this.ending.keepAlive();
   }
 
   isConflict(error: unknown): boolean {
@@ -291,4 +394,21 @@ class TypeOrmTransaction implements StoreTransaction {
   isRefusal(error: unknown): boolean {
     return this.dialect.isRefusal(driverError(error));
   }
+}
+
+function rolledBack(): IdempotencyError {
+  return new IdempotencyError(
+    'IDEMPOTENCY_TRANSACTION_BROKEN',
+    'The handler rolled back the transaction that it was part of, and nothing of it was kept. Throw an ' +
+      'error instead, or use a transaction of its own inside.',
+  );
+}
+
+function leftOpen(cause: unknown): IdempotencyError {
+  return new IdempotencyError(
+    'IDEMPOTENCY_TRANSACTION_BROKEN',
+    'The handler ended with a transaction (or a stream) still open that it had begun on a query runner. ' +
+      'Commit it, or release the query runner, before the handler returns.',
+    { cause },
+  );
 }

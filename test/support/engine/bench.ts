@@ -2,6 +2,7 @@ import { jest } from '@jest/globals';
 import type { Attempt } from '../../../src/engine/attempt.js';
 import { IdempotencyEngine } from '../../../src/engine/engine.js';
 import { encodeEnvelope } from '../../../src/engine/envelope.js';
+import { IdempotencyError } from '../../../src/engine/errors.js';
 import { emitterFor, type IdempotencyHooks } from '../../../src/engine/events.js';
 import { fingerprint } from '../../../src/engine/fingerprint.js';
 import { newOwner, recordId } from '../../../src/engine/identity.js';
@@ -77,6 +78,12 @@ export class Bench {
       handler: 'Orders.place',
       policy: { ...POLICY, ...policy },
       isInner,
+      encodeVerdict: (verdict) => {
+        if (!('result' in verdict)) {
+          throw new IdempotencyError('IDEMPOTENCY_MISCONFIGURED', 'Not here.');
+        }
+        return recorded(String(verdict.result));
+      },
     };
   }
 

@@ -187,6 +187,7 @@ function operation(onConcurrent: OperationPolicy['onConcurrent']): Operation {
     fingerprint: fingerprint(identity, {}),
     handler: 'h',
     policy: { ...POLICY, onConcurrent },
+    encodeVerdict: () => new Uint8Array(),
   };
 }
 

@@ -70,6 +70,21 @@ export abstract class Dialect {
     return false;
   }
 
+  /** Is the transaction over after a statement that was answered so? Unknown counts as no. */
+  abstract isOver(runner: QueryRunner, answer: unknown): boolean;
+
+  /** Was the claim committed with what its transaction did, or undone? */
+  async isKept({ send }: Connection, { id, owner }: Claim): Promise<boolean> {
+    const sql = `SELECT 1 FROM ${this.names.table} WHERE id = ? AND owner = ?`;
+    const rows = (await send(this.placed(sql), [this.token(id), this.token(owner)])) as Row[];
+    return rows.length > 0;
+  }
+
+  /** The statement with the placeholders of this database. */
+  protected placed(sql: string): string {
+    return sql;
+  }
+
   /** Does the error say that a table, sequence or column is not there? */
   abstract isSchemaMissing(error: DriverError): boolean;
 

@@ -108,7 +108,7 @@ export class MySqlDialect extends Dialect {
 
   /** While a transaction is open, the server waits for its next statement no longer than that. */
   async begin({ runner, send }: Connection, idleMs: number): Promise<void> {
-    const seconds = Math.max(1, Math.ceil(idleMs / 1000));
+    const seconds = Math.min(Math.max(1, Math.ceil(idleMs / 1000)), LONGEST_WAIT_SECONDS);
     const limit = `SET @nestjs_idempotency_wait = @@SESSION.wait_timeout, SESSION wait_timeout = ?`;
     try {
       await send(limit, [seconds]);
@@ -325,7 +325,13 @@ export class MySqlDialect extends Dialect {
 
   isRefusal({ errno }: DriverError): boolean {
     // errors of the network have negative numbers
-    return errno !== undefined && errno > 0;
+    return errno !== undefined && errno > 0 && !CONNECTION_LOST.has(errno);
+  }
+
+  /** Everything but rows is answered with the state of the session. */
+  isOver(_: QueryRunner, answer: unknown): boolean {
+    const { serverStatus } = Object(answer) as { serverStatus?: number };
+    return serverStatus !== undefined && (serverStatus & IN_TRANSACTION) === 0;
   }
 
   override hasEndedTransaction(error: DriverError): boolean {
@@ -355,6 +361,12 @@ interface Affected {
   readonly affectedRows: number;
 }
 
+/** What the server says of every answer, as a bit of its status. */
+const IN_TRANSACTION = 1;
+/** The server takes no more (a year). */
+const LONGEST_WAIT_SECONDS = 31_536_000;
+/** Shutdown, aborted or killed connections, and time-outs of silent ones. */
+const CONNECTION_LOST = new Set([1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 4031]);
 const RECORD_CHANGED = 1020;
 const UNKNOWN_DATABASE = 1049;
 const UNKNOWN_COLUMN = 1054;

@@ -1,4 +1,4 @@
-import type { DataSource } from 'typeorm';
+import type { DataSource, QueryRunner } from 'typeorm';
 import type { Claim, ClaimRequest, ClaimResult, CompleteRequest } from '../../../engine/store.js';
 import { createStatements } from '../ddl.js';
 import {
@@ -106,7 +106,8 @@ export class PostgresDialect extends Dialect {
     await runner.broadcaster.broadcast('BeforeTransactionStart');
     try {
       await send(
-        `START TRANSACTION${level}; SET LOCAL idle_in_transaction_session_timeout = ${idleMs}`,
+        `START TRANSACTION${level}; ` +
+          `SET LOCAL idle_in_transaction_session_timeout = ${Math.min(Math.ceil(idleMs), LONGEST_IDLE_MS)}`,
       );
     } catch (error) {
       await this.discard({ runner });
@@ -187,6 +188,15 @@ export class PostgresDialect extends Dialect {
     return count;
   }
 
+  isOver(runner: QueryRunner): boolean {
+    const { databaseConnection } = runner as unknown as { databaseConnection?: PgClient };
+    return databaseConnection?.getTransactionStatus?.() === 'I';
+  }
+
+  protected override placed(sql: string): string {
+    return numbered(sql);
+  }
+
   async discard({ runner }: Pick<Connection, 'runner'>): Promise<void> {
     // with an error the pool ends the connection instead of lending it again
     const { releasePostgresConnection } = runner as unknown as Discardable;
@@ -262,10 +272,17 @@ export class PostgresDialect extends Dialect {
   }
 }
 
+/** Newer versions of `pg` tell what the server said of the transaction with its last answer. */
+interface PgClient {
+  getTransactionStatus?(): string | null;
+}
+
 interface Discardable {
   releasePostgresConnection(error: Error): Promise<void>;
 }
 
+/** PostgreSQL takes no more. */
+const LONGEST_IDLE_MS = 2 ** 31 - 1;
 const SQLSTATE = /^[0-9A-Z]{5}$/;
 /** Connection exceptions, and shutdowns by the administrator or a time-out. */
 const CONNECTION_LOST = /^(08|57P|25P03)/;

@@ -152,7 +152,7 @@ export class SqliteDialect extends Dialect {
 
   override async commit({ runner }: Connection): Promise<void> {
     await runner.broadcaster.broadcast('BeforeTransactionCommit');
-    this.prepare(this.handle(), 'COMMIT').run();
+    if (this.handle().inTransaction) this.prepare(this.handle(), 'COMMIT').run();
     await runner.broadcaster.broadcast('AfterTransactionCommit');
   }
 
@@ -169,6 +169,10 @@ export class SqliteDialect extends Dialect {
   async discard(): Promise<void> {
     if (this.handle().inTransaction) this.prepare(this.handle(), 'ROLLBACK').run();
     this.gate.open();
+  }
+
+  isOver(): boolean {
+    return !this.handle().inTransaction;
   }
 
   override async keepAlive(): Promise<void> {}
