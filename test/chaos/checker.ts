@@ -33,6 +33,8 @@ interface Effect {
   readonly nonce: string;
 }
 
+const UNCERTAIN = 'IDEMPOTENCY_OUTCOME_UNCERTAIN';
+
 interface Outcome {
   readonly nonce: string;
   readonly charge?: string;
@@ -42,7 +44,7 @@ interface Outcome {
 export type EffectsAt = 'ledger' | 'provider';
 
 /** What the workload promises. */
-type Promised = Pick<Configuration, 'effectsAt' | 'mayDifferUnrecorded'>;
+type Promised = Pick<Configuration, 'effectsAt' | 'mayDifferUnrecorded' | 'mayStayUncertain'>;
 
 /** Compares everything that was answered with everything that happened. */
 export function check(evidence: Evidence, promised: Promised): Violation[] {
@@ -56,7 +58,7 @@ export function check(evidence: Evidence, promised: Promised): Violation[] {
       return [
         ...agreement(record, answers),
         ...realTime(record, own),
-        ...noOddAnswer(record, own),
+        ...noOddAnswer(record, own, promised),
         ...noOtherBody(record, answers),
         ...effects.flatMap((of) => exactlyOnce(record, answers, of.get(record.intent) ?? [])),
       ];
@@ -105,7 +107,9 @@ function realTime({ intent }: IntentRecord, calls: readonly Call[]): Violation[]
     .filter(({ began }) => began > first)
     .filter(
       ({ certainty, replayed, code }) =>
-        (certainty === 'ok' && replayed !== true) || code === 'IDEMPOTENCY_IN_PROGRESS',
+        (certainty === 'ok' && replayed !== true) ||
+        code === 'IDEMPOTENCY_IN_PROGRESS' ||
+        code === UNCERTAIN,
     )
     .flatMap(({ status, code }) =>
       broken(
@@ -117,11 +121,15 @@ function realTime({ intent }: IntentRecord, calls: readonly Call[]): Violation[]
 }
 
 /** Clients that do what they should are told to wait, or to come again, or the outcome. */
-function noOddAnswer({ intent, variants }: IntentRecord, calls: readonly Call[]): Violation[] {
+function noOddAnswer(
+  { intent, variants }: IntentRecord,
+  calls: readonly Call[],
+  { mayStayUncertain = false }: Promised,
+): Violation[] {
   return calls
     .filter(({ status, code, certainty }) => {
       const isReuse = variants.length > 1 && code === 'IDEMPOTENCY_KEY_REUSED';
-      const isWait = code === 'IDEMPOTENCY_IN_PROGRESS';
+      const isWait = code === 'IDEMPOTENCY_IN_PROGRESS' || (mayStayUncertain && code === UNCERTAIN);
       const isRefused = typeof status === 'number' && status >= 400 && status < 500;
       return (isRefused || certainty === 'fail') && !isReuse && !isWait;
     })

@@ -11,6 +11,8 @@ const RETRIES = 40;
 const SLOWEST_RETRY_MS = 250;
 export const SKUS = Array.from({ length: 40 }, (_, number) => `sku-${number}`);
 
+const FINAL_CODES = new Set(['IDEMPOTENCY_RESULT_UNAVAILABLE', 'IDEMPOTENCY_OUTCOME_UNCERTAIN']);
+
 type Sent = Omit<Call, 'intent' | 'variant' | 'place' | 'began' | 'ended'>;
 
 interface Wanted {
@@ -203,7 +205,7 @@ function judged(status: number, body: string, headers: NodeJS.Dict<string | stri
     };
   }
   const code = codeOf(body);
-  const isFinal = status === 422 || code === 'IDEMPOTENCY_RESULT_UNAVAILABLE';
+  const isFinal = status === 422 || (code !== undefined && FINAL_CODES.has(code));
   return { certainty: isFinal ? 'fail' : 'info', status, ...(code !== undefined && { code }) };
 }
 

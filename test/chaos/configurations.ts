@@ -14,6 +14,11 @@ export interface Configuration {
    * @default false
    */
   readonly mayDifferUnrecorded?: boolean;
+  /**
+   * An attempt that died leaves its key without an answer, until somebody settles it.
+   * @default false
+   */
+  readonly mayStayUncertain?: boolean;
   readonly seconds: number;
   /** What is done to it besides `kill`, `pause` and what the seed chooses. */
   readonly always?: readonly Fault[];
@@ -61,6 +66,14 @@ export const configurations: readonly Configuration[] = [
     path: '/lease',
     effectsAt: ['provider'],
     mayDifferUnrecorded: true,
+    seconds: 6,
+  },
+  {
+    name: 'block-pg',
+    database: 'postgres',
+    path: '/block',
+    effectsAt: ['provider'],
+    mayStayUncertain: true,
     seconds: 6,
   },
   {

@@ -71,6 +71,18 @@ export class ChaosController {
     return { nonce, charge: charged };
   }
 
+  /** The effect is at another system, which does not know repeated calls: better none than a second one. */
+  @Post('block')
+  @Idempotent({ onUnknownOutcome: 'block' })
+  async block(@Body() intent: Intent, @CurrentIdempotency() once: IdempotencyContext) {
+    const nonce = randomUUID();
+    await sleep(intent.holdMs / 2);
+    await once.effectStarted();
+    const charged = await charge(this.providerPort, run(intent, once, nonce));
+    await sleep(intent.holdMs / 2);
+    return { nonce, charge: charged };
+  }
+
   /**
    * What must not be done: an effect in a transaction of its own, which neither knows nor asks whether the
    * attempt still owns its claim.

@@ -1,14 +1,9 @@
-import type { IdempotencyStore } from '../../../src/index.js';
-
-/** A sound store with some of its operations replaced. */
-export function changed(
-  sound: IdempotencyStore,
-  operations: Partial<IdempotencyStore>,
-): IdempotencyStore {
+/** Something sound with some of its operations replaced. */
+export function changed<T extends object>(sound: T, operations: Partial<T>): T {
   return new Proxy(sound, {
-    get(target, name: keyof IdempotencyStore) {
-      const own = operations[name] ?? target[name];
-      return typeof own === 'function' ? own.bind(target) : own;
+    get(target, name) {
+      const own = operations[name as keyof T] ?? target[name as keyof T];
+      return typeof own === 'function' ? (own.bind(target) as unknown) : own;
     },
   });
 }

@@ -1,5 +1,4 @@
 import type {
-  BeginResult,
   ClaimRequest,
   CompleteRequest,
   IdempotencyStore,
@@ -11,20 +10,15 @@ import { changed } from './changed.js';
 /** Commits the work first and writes the outcome down afterwards, as who has no record in the transaction must. */
 export function commitThenComplete(sound: IdempotencyStore): IdempotencyStore {
   const transactions = sound.transactions as StoreTransactions;
-  return changed(sound, {
-    transactions: {
-      isInside: () => transactions.isInside(),
-      open: (leaseMs, watch) => transactions.open(leaseMs, watch),
-      begin: async (request, watch): Promise<BeginResult> => {
-        const claim = await sound.claim(request);
-        if (claim.type === 'held') {
-          return claim;
-        }
-        const work = await transactions.open(request.leaseMs, watch);
-        return { ...claim, transaction: apart(sound, request, work) };
-      },
-    },
-  });
+  const begin: StoreTransactions['begin'] = async (request, watch) => {
+    const claim = await sound.claim(request);
+    if (claim.type === 'held') {
+      return claim;
+    }
+    const work = await transactions.open(request.leaseMs, watch);
+    return { ...claim, transaction: apart(sound, request, work) };
+  };
+  return changed(sound, { transactions: changed(transactions, { begin }) });
 }
 
 /** The transaction of the work, without its record. */
@@ -42,16 +36,11 @@ function apart(
       await sound.release(request);
     }
   };
-  return {
-    get statements() {
-      return work.statements;
-    },
-    run: (inside) => work.run(inside),
-    complete: async (request) => {
-      completion = request;
+  return changed(work, {
+    complete: async (given) => {
+      completion = given;
       return true;
     },
-    keepSteps: (claim, steps) => work.keepSteps(claim, steps),
     commit: async () => {
       isOver = true;
       await work.commit();
@@ -59,8 +48,5 @@ function apart(
     },
     rollback: () => end(() => work.rollback()),
     abandon: () => end(() => work.abandon()),
-    keepAlive: () => work.keepAlive(),
-    isConflict: (error) => work.isConflict(error),
-    isRefusal: (error) => work.isRefusal(error),
-  };
+  });
 }
