@@ -12,7 +12,7 @@ import type { TemporaryFolder } from './temporary.js';
 import { exitOf, portOf, startProgram } from './fleet.js';
 
 const SKU = 'sku-0';
-export const STOCK = 1_000;
+const STOCK = 1_000;
 
 /** One application in a process of its own. */
 export interface Actor {
@@ -88,6 +88,16 @@ export class CrashStage {
 
   async ledger(key: string): Promise<LedgerEntry[]> {
     return this.observer.manager.findBy(LedgerEntry, { intent: intentName('one', key) });
+  }
+
+  /** How much of the stock is gone without a row in the ledger. */
+  async lostStock(): Promise<number> {
+    const { manager } = this.observer;
+    const [{ quantity }, sold] = await Promise.all([
+      manager.findOneByOrFail(Stock, { sku: SKU }),
+      manager.sum(LedgerEntry, 'amount', { sku: SKU }),
+    ]);
+    return STOCK - quantity - Number(sold);
   }
 
   async close(): Promise<void> {

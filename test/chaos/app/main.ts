@@ -19,6 +19,8 @@ import { LedgerEntry, Stock } from './entities.js';
 import { LEASE_MS, type AppCommand, type AppOptions, type Strike } from './options.js';
 import { markUnrecorded, noteUnrecorded } from './unrecorded.js';
 
+/** Often, so that it meets everything else. In milliseconds. */
+const CLEANUP_MS = 500;
 /** A connection that nobody uses holds up the shutdown for so long. */
 const KEEP_ALIVE_MS = 300;
 
@@ -41,6 +43,7 @@ class ChaosModule {
           lease: LEASE_MS,
           storeTimeout: LEASE_MS,
           scope: (request: HttpRequest) => String(request.headers['x-tenant']),
+          cleanup: { interval: CLEANUP_MS },
           hooks: { onRecordingFailed: noteUnrecorded },
           ...(variant !== undefined && { store: badStore(variant) }),
         }),
@@ -76,13 +79,13 @@ async function start(options: AppOptions): Promise<void> {
   process.send?.({ port: (server.address() as AddressInfo).port });
 }
 
-function arm({ at, action }: Strike): void {
-  let isArmed = true;
+function arm({ at, action, pass = 1 }: Strike): void {
+  let passed = 0;
   setFailpoint(at, async () => {
-    if (!isArmed) {
+    passed += 1;
+    if (passed !== pass) {
       return;
     }
-    isArmed = false;
     await new Promise((sent) => process.send?.('struck', sent));
     if (action === 'throw') {
       throw new Error(`The failpoint ${at} was armed.`);

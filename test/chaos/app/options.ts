@@ -20,9 +20,11 @@ export interface AppOptions {
   readonly variant?: BadVariant;
 }
 
-/** What happens, once, to the operation that passes the point next. Its process says `struck` before. */
+/** What happens, once, to the operation that passes the point next (or after so many others). Its process says `struck` before. */
 export interface Strike {
   readonly at: Failpoint;
+  /** @default 1 */
+  readonly pass?: number;
   readonly action: 'SIGKILL' | 'SIGSTOP' | 'throw';
 }
 
