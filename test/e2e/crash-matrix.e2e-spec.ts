@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LEASE_MS, type Strike } from '../chaos/app/options.js';
-import { blocked, cellsOn, type Cell } from '../chaos/crash-cells.js';
+import { blockedOn, cellsOn, type Cell } from '../chaos/crash-cells.js';
 import { CrashStage } from '../chaos/crash-stage.js';
 import { availableDialects } from '../support/databases.js';
 import { eventually, type RawResponse } from '../support/http.js';
@@ -75,7 +75,7 @@ describe.each(dialects)('an operation that is struck: %s', (dialect) => {
     },
   );
 
-  it.each(blocked)(
+  it.each(blockedOn(dialect))(
     'where nothing may be repeated, SIGKILL at $at',
     async ({ at, charges, isUncertain }) => {
       const { key, answer, again } = await strike(
@@ -93,7 +93,7 @@ describe.each(dialects)('an operation that is struck: %s', (dialect) => {
     },
   );
 
-  it.each(blocked)('where nothing may be repeated, SIGSTOP at $at', async ({ at }) => {
+  it.each(blockedOn(dialect))('where nothing may be repeated, SIGSTOP at $at', async ({ at }) => {
     const { key, answer, late, again } = await strike(
       { path: '/block', at, action: 'SIGSTOP' },
       ({ status, text }) => status === 201 || text.includes('IDEMPOTENCY_OUTCOME_UNCERTAIN'),
