@@ -33,7 +33,10 @@ interface Effect {
   readonly nonce: string;
 }
 
+const IN_PROGRESS = 'IDEMPOTENCY_IN_PROGRESS';
 const UNCERTAIN = 'IDEMPOTENCY_OUTCOME_UNCERTAIN';
+/** The store's time-out, and a pause of the process that asked it. In milliseconds. */
+const LONGEST_QUESTION_MS = 2_000;
 
 interface Outcome {
   readonly nonce: string;
@@ -106,10 +109,10 @@ function realTime({ intent }: IntentRecord, calls: readonly Call[]): Violation[]
   return calls
     .filter(({ began }) => began > first)
     .filter(
-      ({ certainty, replayed, code }) =>
-        (certainty === 'ok' && replayed !== true) ||
-        code === 'IDEMPOTENCY_IN_PROGRESS' ||
-        code === UNCERTAIN,
+      (call) =>
+        (call.certainty === 'ok' && call.replayed !== true) ||
+        (call.code === IN_PROGRESS && !isToldByEarlier(call, calls, first)) ||
+        call.code === UNCERTAIN,
     )
     .flatMap(({ status, code }) =>
       broken(
@@ -118,6 +121,19 @@ function realTime({ intent }: IntentRecord, calls: readonly Call[]): Violation[]
         intent,
       ),
     );
+}
+
+/**
+ * Of all that come to one server with one key one asks the database, and the others are told what it found: it
+ * may have asked before there was an outcome. A call that its client has given up may still be at it.
+ */
+function isToldByEarlier({ place, began }: Call, calls: readonly Call[], first: number): boolean {
+  return calls.some(
+    (other) =>
+      other.place === place &&
+      other.began < first &&
+      began < other.ended + (other.certainty === 'info' ? LONGEST_QUESTION_MS : 0),
+  );
 }
 
 /** Clients that do what they should are told to wait, or to come again, or the outcome. */
@@ -129,7 +145,7 @@ function noOddAnswer(
   return calls
     .filter(({ status, code, certainty }) => {
       const isReuse = variants.length > 1 && code === 'IDEMPOTENCY_KEY_REUSED';
-      const isWait = code === 'IDEMPOTENCY_IN_PROGRESS' || (mayStayUncertain && code === UNCERTAIN);
+      const isWait = code === IN_PROGRESS || (mayStayUncertain && code === UNCERTAIN);
       const isRefused = typeof status === 'number' && status >= 400 && status < 500;
       return (isRefused || certainty === 'fail') && !isReuse && !isWait;
     })

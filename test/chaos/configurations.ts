@@ -57,7 +57,7 @@ export const configurations: readonly Configuration[] = [
     database: 'postgres',
     path: '/steps',
     effectsAt: ['provider', 'ledger'],
-    seconds: 12,
+    seconds: 10,
     ...committing,
   },
   {
@@ -66,7 +66,7 @@ export const configurations: readonly Configuration[] = [
     path: '/lease',
     effectsAt: ['provider'],
     mayDifferUnrecorded: true,
-    seconds: 6,
+    seconds: 5,
   },
   {
     name: 'block-pg',
@@ -74,14 +74,14 @@ export const configurations: readonly Configuration[] = [
     path: '/block',
     effectsAt: ['provider'],
     mayStayUncertain: true,
-    seconds: 6,
+    seconds: 5,
   },
   {
     name: 'tx-mariadb',
     database: 'mariadb',
     path: '/tx',
     effectsAt: ['ledger'],
-    seconds: 10,
+    seconds: 9,
     ...committing,
   },
   {
@@ -90,7 +90,7 @@ export const configurations: readonly Configuration[] = [
     path: '/lease',
     effectsAt: ['provider'],
     mayDifferUnrecorded: true,
-    seconds: 5,
+    seconds: 4,
   },
   {
     name: 'tx-sqlite',
@@ -105,7 +105,7 @@ export const configurations: readonly Configuration[] = [
     path: '/lease',
     effectsAt: ['provider'],
     mayDifferUnrecorded: true,
-    seconds: 5,
+    seconds: 4,
   },
 ];
 
