@@ -4,6 +4,7 @@ import { DataSource, type DataSourceOptions } from 'typeorm';
 import { TypeOrmStore } from '../../src/stores/typeorm/typeorm.store.js';
 import { LedgerEntry, Stock } from './app/entities.js';
 import { LEASE_MS, type AppOptions } from './app/options.js';
+import { outlivingErrors } from './app/outlive-errors.js';
 import { check, type Violation } from './checker.js';
 import { Clients, SKUS } from './clients.js';
 import { isTooth, type Configuration, type Tooth } from './configurations.js';
@@ -130,7 +131,7 @@ export function isCaught({ breaks }: Tooth): (seen: Pick<Result, 'violations'>) 
 /** The tables, and a stock to sell from. */
 async function prepare(options: DataSourceOptions): Promise<DataSource> {
   const observer = new DataSource({
-    ...options,
+    ...outlivingErrors(options),
     entities: [Stock, LedgerEntry],
     synchronize: true,
     dropSchema: true,

@@ -3,11 +3,10 @@
  * it is told how: so that whoever was killed has a successor at once.
  */
 import 'reflect-metadata';
-import type { EventEmitter } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Module, type DynamicModule } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
+import { APP_INTERCEPTOR, NestFactory } from '@nestjs/core';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { DataSource } from 'typeorm';
 import { IdempotencyModule, type HttpRequest } from '../../../src/index.js';
@@ -17,7 +16,8 @@ import { borrow } from './borrow.js';
 import { ChaosController, PROVIDER_PORT } from './controller.js';
 import { LedgerEntry, Stock } from './entities.js';
 import { LEASE_MS, type AppCommand, type AppOptions, type Strike } from './options.js';
-import { markUnrecorded, noteUnrecorded } from './unrecorded.js';
+import { outlivingErrors } from './outlive-errors.js';
+import { MarkUnrecorded, noteUnrecorded } from './unrecorded.js';
 
 /** Often, so that it meets everything else. In milliseconds. */
 const CLEANUP_MS = 500;
@@ -31,8 +31,7 @@ class ChaosModule {
       module: ChaosModule,
       imports: [
         TypeOrmModule.forRoot({
-          ...dataSource,
-          ...(dataSource.type === 'postgres' && { extra: { onConnect: outliveErrors } }),
+          ...outlivingErrors(dataSource),
           entities: [Stock, LedgerEntry],
           // the database may be on its way up
           retryAttempts: 200,
@@ -49,17 +48,12 @@ class ChaosModule {
         }),
       ],
       controllers: [ChaosController],
-      providers: [{ provide: PROVIDER_PORT, useValue: providerPort }],
+      providers: [
+        { provide: PROVIDER_PORT, useValue: providerPort },
+        { provide: APP_INTERCEPTOR, useClass: MarkUnrecorded },
+      ],
     };
   }
-}
-
-/**
- * Between the moment when `pg` hands a connection out and the one when TypeORM listens to it, an error of the
- * connection has no listener and ends the process.
- */
-function outliveErrors(client: EventEmitter): void {
-  client.on('error', () => undefined);
 }
 
 let dataSource: DataSource | undefined;
@@ -70,7 +64,6 @@ async function start(options: AppOptions): Promise<void> {
       ? new (await import('@nestjs/platform-express')).ExpressAdapter()
       : new (await import('@nestjs/platform-fastify')).FastifyAdapter();
   const app = await NestFactory.create(ChaosModule.with(options), adapter, { logger: ['error'] });
-  app.use(markUnrecorded);
   app.enableShutdownHooks();
   const server = app.getHttpServer() as Server;
   server.keepAliveTimeout = KEEP_ALIVE_MS;

@@ -22,6 +22,7 @@ export async function startPostgres(): Promise<DatabaseServer> {
     ['-D', data, '-p', String(port), ...settings],
     async () => {
       const client = new pg.Client({ connectionString: url(port) });
+      client.on('error', () => undefined);
       await client.connect();
       await client.end();
     },
