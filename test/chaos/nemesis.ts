@@ -76,6 +76,9 @@ export class Nemesis {
         this.history.faults.push({ at: performance.now(), fault });
         this.running.add(going);
         void going.finally(() => this.running.delete(going));
+      } else if (this.bag.length > 0) {
+        // its turn comes when it can be done
+        this.bag.push(fault);
       }
     }
   }
