@@ -1,6 +1,6 @@
 /**
- * `node bench/run.mjs [cost] [peers] [storm] [cleanup] [--quick]`; without a name all of them. Prints
- * each part's tables and, unless `--quick`, writes them to `bench/results/<part>.md`. Every size below is
+ * `node bench/run.mjs [cost] [peers] [storm] [cleanup] [transactions] [pool] [waking] [--quick]`; without a
+ * name all of them. Prints each part's tables and, unless `--quick`, writes them to `bench/results/<part>.md`. Every size below is
  * also a flag, for example `--expiredRows 100000`.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -10,9 +10,12 @@ import { machineFacts } from './lib/machine.mjs';
 import { cleanup } from './parts/cleanup.mjs';
 import { cost } from './parts/cost.mjs';
 import { peers } from './parts/peers.mjs';
+import { pool } from './parts/pool.mjs';
 import { storm } from './parts/storm.mjs';
+import { transactions } from './parts/transactions.mjs';
+import { waking } from './parts/waking.mjs';
 
-const PARTS = { cost, peers, storm, cleanup };
+const PARTS = { cost, peers, storm, cleanup, transactions, pool, waking };
 
 const FULL = {
   rounds: 7,
@@ -21,6 +24,12 @@ const FULL = {
   stormRequests: 3_000,
   expiredRows: 1_000_000,
   quietMs: 20_000,
+  poolRounds: 5,
+  slowMs: 2_000,
+  crowd: 200,
+  arriveMs: 1_000,
+  othersPerSecond: 50,
+  wakes: 200,
 };
 
 /** Shows that everything runs; its figures mean nothing. */
@@ -32,6 +41,10 @@ const QUICK = {
   stormRequests: 300,
   expiredRows: 20_000,
   quietMs: 1_000,
+  poolRounds: 1,
+  slowMs: 1_000,
+  arriveMs: 500,
+  wakes: 12,
 };
 
 const { positionals, values } = parseArgs({

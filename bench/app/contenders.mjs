@@ -8,16 +8,17 @@ const require = createRequire(import.meta.url);
  * The modules to import and the decorators to put on the handler.
  *
  * `guard`: `none`, `memory` and `typeorm` (this library), `node-idempotency-memory`,
- * `node-idempotency-redis`, `naive-memory`, `naive-redis`.
+ * `node-idempotency-redis`, `naive-memory`, `naive-redis`. `idempotent`: what `@Idempotent()` of this
+ * library is given; `false` leaves it out.
  */
-export async function contender({ guard, redis }) {
+export async function contender({ guard, redis, idempotent }) {
   switch (guard) {
     case 'none':
       return { imports: [], decorators: [] };
     case 'memory':
-      return ours({ store: memoryStore() });
+      return ours({ store: memoryStore() }, idempotent);
     case 'typeorm':
-      return ours({});
+      return ours({}, idempotent);
     case 'node-idempotency-memory':
       return nodeIdempotency({ adapter: 'memory' });
     case 'node-idempotency-redis':
@@ -31,10 +32,13 @@ export async function contender({ guard, redis }) {
   }
 }
 
-/** Defaults throughout; cleanup runs when the benchmark asks for it. */
-function ours({ store }) {
+/** Defaults but for what is measured; cleanup runs when the benchmark asks for it. */
+function ours({ store }, idempotent = {}) {
   const options = { cleanup: false, ...(store ? { store } : {}) };
-  return { imports: [IdempotencyModule.forRoot(options)], decorators: [Idempotent()] };
+  return {
+    imports: [IdempotencyModule.forRoot(options)],
+    decorators: idempotent === false ? [] : [Idempotent(idempotent)],
+  };
 }
 
 function nodeIdempotency(storage) {

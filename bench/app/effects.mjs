@@ -4,14 +4,15 @@ export class Effects {
   #total = 0;
   #gate = Promise.resolve();
   #open = () => {};
-  #start = () => {};
-  #started = Promise.resolve();
+  /** Who wants to know when the handler has begun, per key. */
+  #watchers = new Map();
 
   /** Answers the number of this effect, which no other has. */
   async add(key) {
     this.#perKey.set(key, (this.#perKey.get(key) ?? 0) + 1);
     const number = ++this.#total;
-    this.#start();
+    this.#watchers.get(key)?.();
+    this.#watchers.delete(key);
     await this.#gate;
     return number;
   }
@@ -29,11 +30,13 @@ export class Effects {
 
   closeGate() {
     this.#gate = new Promise((resolve) => (this.#open = resolve));
-    this.#started = new Promise((resolve) => (this.#start = resolve));
   }
 
-  started() {
-    return this.#started;
+  /** Resolves when the handler has begun with this key, since `take()` was called last. */
+  async started(key) {
+    if (!this.#perKey.has(key)) {
+      await new Promise((resolve) => this.#watchers.set(key, resolve));
+    }
   }
 
   openGate() {

@@ -1,21 +1,29 @@
 /**
  * One contender as an application of its own process: `POST /orders` on a free port of the loopback
- * interface. What to guard it with comes as JSON in the first argument (see `contenders.mjs`); the
- * parent asks questions over the IPC channel.
+ * interface. What to guard it with comes as JSON in the first argument (see `contenders.mjs`), and what
+ * its handler does (`work`, see `orders.controller.mjs`); the parent asks questions over the IPC channel.
  */
 import 'reflect-metadata';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { IdempotencyService } from 'nestjs-idempotency';
+import { DataSource } from 'typeorm';
 import { answer } from '../lib/ipc.mjs';
+import { BystandersController } from './bystanders.controller.mjs';
 import { contender } from './contenders.mjs';
 import { decorate } from './decorate.mjs';
 import { Effects } from './effects.mjs';
 import { ordersController } from './orders.controller.mjs';
+import { Sale, Stock } from './shop.mjs';
 import { StatementCounter } from './statement-counter.mjs';
 
-/** @type {{ guard: string, database?: object, redis?: string, work?: string, countStatements?: boolean }} */
+/**
+ * @type {{
+ *   guard: string, idempotent?: object | false, database?: object, redis?: string,
+ *   work?: string, workMs?: number, bystanders?: boolean, countStatements?: boolean
+ * }}
+ */
 const config = JSON.parse(process.argv[2]);
 const effects = new Effects();
 const statements = new StatementCounter();
@@ -23,13 +31,16 @@ const statements = new StatementCounter();
 const { imports, decorators } = await contender(config);
 if (config.database) {
   const log = config.countStatements ? { logging: true, logger: statements } : {};
-  imports.unshift(TypeOrmModule.forRoot({ ...config.database, ...log }));
+  imports.unshift(TypeOrmModule.forRoot({ ...config.database, entities: [Sale, Stock], ...log }));
+}
+
+const controllers = [ordersController(decorators, effects, config)];
+if (config.bystanders) {
+  controllers.push(BystandersController);
 }
 
 class AppModule {}
-decorate(AppModule, [
-  Module({ imports, controllers: [ordersController(decorators, effects, config.work)] }),
-]);
+decorate(AppModule, [Module({ imports, controllers })]);
 
 const app = await NestFactory.create(AppModule, { logger: ['error', 'warn'] });
 await app.listen(0, '127.0.0.1');
@@ -41,7 +52,8 @@ answer({
   statements: () => statements.take(),
   closeGate: () => effects.closeGate(),
   openGate: () => effects.openGate(),
-  waitForWork: () => effects.started(),
+  waitForWork: (key) => effects.started(key),
+  flushStatistics: () => flushStatistics(),
   deleteExpired: () => app.get(IdempotencyService).deleteExpired(),
 });
 process.send('ready');
@@ -50,4 +62,12 @@ process.send('ready');
 function cpuMs() {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1000;
+}
+
+/**
+ * A connection tells the server what it did only now and then, or when it is asked to and has read a table since.
+ * The question is one more commit. With more than one connection the others would not be asked.
+ */
+async function flushStatistics() {
+  await app.get(DataSource).query('SELECT pg_stat_force_next_flush() FROM bench_stock LIMIT 1');
 }

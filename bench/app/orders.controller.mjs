@@ -2,6 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 import { Body, Controller, Headers, Post } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { decorate, decorateMethod } from './decorate.mjs';
+import { Sale, Stock, sell } from './shop.mjs';
 
 /** What the handler waits for. */
 const WORK = {
@@ -10,14 +11,31 @@ const WORK = {
   /** a small wait, as for another service, in which duplicates can overtake */
   pause: () => setTimeout(5),
   /** one row in one commit, the least that an order costs */
-  insert: (dataSource, { item, quantity }) =>
+  insert: ({ dataSource, order: { item, quantity } }) =>
     dataSource.query(`INSERT INTO bench_order (item, quantity) VALUES ('${item}', ${quantity})`),
+  /** two statements that belong together, and somebody else sees to that */
+  sell: ({ dataSource, order, key }) => sell(dataSource.manager, order, key),
+  /** the same in a transaction of the handler's own */
+  sellInTransaction: ({ dataSource, order, key }) =>
+    dataSource.transaction((manager) => sell(manager, order, key)),
+  /** one row, and then a wait: in a transaction, if there is one around it */
+  sellSlowly: async ({ dataSource, order: { quantity }, key, workMs }) => {
+    await dataSource.getRepository(Sale).insert({ key, quantity });
+    await setTimeout(workMs);
+  },
+  /** a look, and then a wait without a connection */
+  readSlowly: async ({ dataSource, workMs }) => {
+    await dataSource.getRepository(Stock).findOneBy({ id: 1 });
+    await setTimeout(workMs);
+  },
 };
 
+const WITHOUT_DATABASE = ['none', 'pause'];
+
 /** `POST /orders`, the same for every contender; `decorators` are what protects it. */
-export function ordersController(decorators, effects, workName = 'none') {
-  const work = WORK[workName];
-  const needsDatabase = workName === 'insert';
+export function ordersController(decorators, effects, { work: name = 'none', workMs }) {
+  const work = WORK[name];
+  const needsDatabase = !WITHOUT_DATABASE.includes(name);
 
   class OrdersController {
     constructor(dataSource) {
@@ -26,7 +44,7 @@ export function ordersController(decorators, effects, workName = 'none') {
 
     async place(order, key) {
       const number = await effects.add(key);
-      await work(this.dataSource, order);
+      await work({ dataSource: this.dataSource, order, key, workMs });
       return { id: number, ...order, status: 'placed', note: NOTE };
     }
   }

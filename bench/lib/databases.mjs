@@ -7,7 +7,8 @@ import pg from 'pg';
 import { createClient } from 'redis';
 import { DataSource } from 'typeorm';
 
-const postgresUrl = process.env.BENCH_POSTGRES_URL ?? 'postgres://postgres@127.0.0.1:5432/postgres';
+export const postgresUrl =
+  process.env.BENCH_POSTGRES_URL ?? 'postgres://postgres@127.0.0.1:5432/postgres';
 export const redisUrl = process.env.BENCH_REDIS_URL ?? 'redis://127.0.0.1:6379/15';
 
 /** An empty database with the library's table and one for orders: its TypeORM options, and `drop()`. */
@@ -50,6 +51,14 @@ export async function onPostgres(sql, url = postgresUrl) {
   } finally {
     await client.end();
   }
+}
+
+/** Of the whole server, in bytes: what it writes between two of them is the log of what happened meanwhile. */
+export async function walPosition() {
+  const [{ bytes }] = await onPostgres(
+    `SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8 AS bytes`,
+  );
+  return bytes;
 }
 
 /** An empty Redis database; `drop()` empties it again. */

@@ -26,7 +26,7 @@ export function spread(values) {
   return { median: median(values), low: Math.min(...values), high: Math.max(...values) };
 }
 
-function addStatuses(rounds) {
+export function addStatuses(rounds) {
   const sum = {};
   for (const { statuses } of rounds) {
     for (const [status, count] of Object.entries(statuses)) {

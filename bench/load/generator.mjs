@@ -48,13 +48,41 @@ async function duplicates({ port, clients, ms }) {
   return { ...tally.finish(http), keys, keysWithDifferingBodies };
 }
 
+const MOST_TRIES = 30;
+
+/**
+ * `clients` who share `keys` and arrive evenly within `arriveMs`; whoever is refused (409) comes back when it
+ * was told to, until it has another answer.
+ */
+async function crowd({ port, clients, keys, arriveMs }) {
+  const http = new HttpClient(port, clients);
+  const tally = new Tally();
+  const bodies = new Map(keys.map((key) => [key, new Set()]));
+  const client = async (_, index) => {
+    const key = keys[index % keys.length];
+    await setTimeout((index * arriveMs) / clients);
+    for (let tries = 1; tries <= MOST_TRIES; tries += 1) {
+      const { status, headers, body } = tally.add(await http.post(key));
+      if (status !== 409) {
+        bodies.get(key).add(`${status} ${body}`);
+        return;
+      }
+      await setTimeout(1000 * Number(headers['retry-after']));
+    }
+    throw new Error(`A client was refused ${MOST_TRIES} times.`);
+  };
+  await Promise.all(Array.from({ length: clients }, client));
+  const keysWithDifferingBodies = [...bodies.values()].filter(({ size }) => size !== 1).length;
+  return { ...tally.finish(http), keysWithDifferingBodies };
+}
+
 let pacedIsOver = false;
 
 /**
- * `rate` requests a second with new keys, whether or not the answers keep up, until `stopPaced`.
- * Measured from when the request was due, so that a stall counts for all that it delays.
+ * `rate` requests a second with new keys, or that read `reads`, whether or not the answers keep up, until
+ * `stopPaced`. Measured from when the request was due, so that a stall counts for all that it delays.
  */
-async function paced({ port, rate }) {
+async function paced({ port, rate, path, reads }) {
   pacedIsOver = false;
   const http = new HttpClient(port, 256);
   const tally = new Tally();
@@ -66,7 +94,8 @@ async function paced({ port, rate }) {
     if (early > 0) {
       await setTimeout(early);
     }
-    const request = http.post(randomUUID(), due).then((result) => {
+    const sending = reads ? http.get(reads, due) : http.post(randomUUID(), due, path);
+    const request = sending.then((result) => {
       tally.add(result);
       open.delete(request);
     });
@@ -84,5 +113,5 @@ async function one({ port, key }) {
   return result;
 }
 
-answer({ closedLoop, duplicates, paced, one, stopPaced: () => (pacedIsOver = true) });
+answer({ closedLoop, duplicates, crowd, paced, one, stopPaced: () => (pacedIsOver = true) });
 process.send('ready');

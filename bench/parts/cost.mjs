@@ -1,4 +1,4 @@
-import { createDatabase, onPostgres } from '../lib/databases.mjs';
+import { createDatabase, walPosition } from '../lib/databases.mjs';
 import { ms, ratioSpread, table, wholeSpread } from '../lib/format.mjs';
 import { start } from '../lib/ipc.mjs';
 import { expectOnly, median, ratio, summary } from '../lib/stats.mjs';
@@ -111,11 +111,4 @@ ${table(['Request', 'statements', 'WAL bytes, median batch', 'lowest batch'], ro
   } finally {
     await database.drop();
   }
-}
-
-async function walPosition() {
-  const [{ bytes }] = await onPostgres(
-    `SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8 AS bytes`,
-  );
-  return bytes;
 }

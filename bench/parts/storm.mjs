@@ -31,7 +31,7 @@ async function measure(database, { rounds, stormRequests }) {
     const key = randomUUID();
     await app.ask('closeGate');
     const first = bystander.ask('one', { port: app.port, key });
-    await app.ask('waitForWork');
+    await app.ask('waitForWork', key);
     results.inFlight.push(await generator.ask('closedLoop', { ...job, keys: [key] }));
     await app.ask('openGate');
     const { status } = await first;

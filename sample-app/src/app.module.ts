@@ -8,6 +8,7 @@ import type { DatabaseConfig } from './database/database.options.js';
 import { LabModule } from './lab/lab.module.js';
 import { OrdersModule } from './orders/orders.module.js';
 import { PaymentsModule } from './payments/payments.module.js';
+import { ReceiptsModule } from './receipts/receipts.module.js';
 
 @Module({})
 export class AppModule {
@@ -23,6 +24,7 @@ export class AppModule {
         AuthModule,
         OrdersModule,
         PaymentsModule,
+        ReceiptsModule,
         LabModule,
       ],
     };

@@ -1,74 +1,34 @@
-import type { NestExpressApplication } from '@nestjs/platform-express';
-import type { AddressInfo } from 'node:net';
+import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
 import { DataSource } from 'typeorm';
-import { createApp } from '../src/app.js';
-import { Client, key } from './client.js';
-import type { Answer } from './client.js';
+import { Transactions } from '../src/database/transactions.js';
+import { Inventory } from '../src/orders/inventory.js';
+import { expectOneRun, replayed, statuses, times } from './answers.js';
+import { key } from './client.js';
+import type { Answer, Client } from './client.js';
 import { databases } from './databases.js';
-import type { TestDatabase } from './databases.js';
-
-const times = <T>(count: number, what: () => Promise<T>): Promise<T[]> =>
-  Promise.all(Array.from({ length: count }, what));
-const statuses = (answers: readonly Answer[]): number[] =>
-  answers.map(({ status }) => status).sort((a, b) => a - b);
-const replayed = ({ headers }: Answer): boolean => headers.get('Idempotent-Replayed') === 'true';
-
-/** Exactly one ran; each of the others got its answer, or was told to come back later. */
-function expectOneRun(answers: readonly Answer[]): Answer {
-  const won = answers.filter((answer) => answer.status < 300 && !replayed(answer));
-  expect(won).toHaveLength(1);
-  const [winner] = won as [Answer];
-  for (const other of answers.filter((answer) => answer !== winner)) {
-    if (replayed(other)) {
-      expect([other.status, other.text]).toEqual([winner.status, winner.text]);
-    } else {
-      expect([other.status, other.json.code]).toEqual([409, 'IDEMPOTENCY_IN_PROGRESS']);
-      expect(Number(other.headers.get('Retry-After'))).toBeGreaterThanOrEqual(1);
-    }
-  }
-  return winner;
-}
+import { Shop } from './shop.js';
 
 describe.each(databases)('the orders app on %s', (_name, createDatabase) => {
-  let database: TestDatabase;
-  let app: NestExpressApplication;
+  let shop: Shop;
   let alice: Client;
   let bob: Client;
 
   beforeAll(async () => {
-    database = await createDatabase();
-    app = await createApp({ database: database.config, logger: false });
-    await app.listen(0, '127.0.0.1');
-    const { port } = app.getHttpServer().address() as AddressInfo;
-    alice = new Client(`http://127.0.0.1:${port}`, 'alice');
-    bob = new Client(`http://127.0.0.1:${port}`, 'bob');
+    shop = await Shop.open(createDatabase);
+    ({ alice, bob } = shop);
   });
 
-  afterAll(async () => {
-    await app?.close();
-    await database?.drop();
-  });
+  afterAll(() => shop?.close());
 
-  /** What an action changed, so that no test depends on the ones before it. */
-  async function changes(action: () => Promise<unknown>) {
-    const before = await alice.counters();
-    await action();
-    const after = await alice.counters();
-    return {
-      orders: after.orders - before.orders,
-      charges: after.charges - before.charges,
-      tea: after.stock.tea! - before.stock.tea!,
-    };
-  }
-
-  const placed = async (client = alice): Promise<string> => (await client.place()).json.id;
+  const changes: Shop['changes'] = (action) => shop.changes(action);
+  const placed = (): Promise<string> => shop.placed();
 
   it('starts with full shelves, and shows them without a token', async () => {
     expect((await alice.counters()).stock).toMatchObject({ coffee: 500, rare: 1 });
   });
 
   it('has migrations that match its entities', async () => {
-    const { upQueries } = await app.get(DataSource).driver.createSchemaBuilder().log();
+    const { upQueries } = await shop.app.get(DataSource).driver.createSchemaBuilder().log();
     expect(upQueries.map(({ query }) => query)).toEqual([]);
   });
 
@@ -81,7 +41,7 @@ describe.each(databases)('the orders app on %s', (_name, createDatabase) => {
       });
 
       const [first, retry] = answers as [Answer, Answer];
-      expect(changed).toEqual({ orders: 1, charges: 0, tea: -2 });
+      expect(changed).toEqual({ orders: 1, tea: -2 });
       expect(first.status).toBe(201);
       expect(first.json).toMatchObject({ sku: 'tea', quantity: 2, totalCents: 900 });
       expect([replayed(first), replayed(retry)]).toEqual([false, true]);
@@ -98,14 +58,14 @@ describe.each(databases)('the orders app on %s', (_name, createDatabase) => {
         const late = await alice.place(once);
         expect([late.text, replayed(late)]).toEqual([winner.text, true]);
       });
-      expect(changed).toEqual({ orders: 1, charges: 0, tea: -2 });
+      expect(changed).toEqual({ orders: 1, tea: -2 });
     });
 
     it('places each of twenty different orders at once', async () => {
       const changed = await changes(async () => {
         expect(new Set(statuses(await times(20, () => alice.place())))).toEqual(new Set([201]));
       });
-      expect(changed).toEqual({ orders: 20, charges: 0, tea: -40 });
+      expect(changed).toEqual({ orders: 20, tea: -40 });
     });
 
     it('never sells the last one twice', async () => {
@@ -113,6 +73,16 @@ describe.each(databases)('the orders app on %s', (_name, createDatabase) => {
 
       expect(statuses(answers)).toEqual([201, ...Array<number>(9).fill(409)]);
       expect((await alice.counters()).stock.rare).toBe(0);
+    });
+
+    it('leaves nothing of an order for which the stock runs out', async () => {
+      const once = key();
+      const changed = await changes(async () => {
+        expect((await alice.place(once, { sku: 'tea', quantity: 9_999 })).status).toBe(409);
+      });
+      expect(changed).toEqual({});
+      expect((await alice.get('/orders')).text).not.toContain('9999');
+      expect(await changes(() => alice.place(once))).toEqual({ orders: 1, tea: -2 });
     });
 
     it('runs the same key again after a refusal, which is not stored', async () => {
@@ -129,7 +99,7 @@ describe.each(databases)('the orders app on %s', (_name, createDatabase) => {
         expect((await alice.place(once, { sku: 'tea', quantity: 2, gift: true })).status).toBe(400);
         expect((await alice.place(once)).status).toBe(201);
       });
-      expect(changed).toEqual({ orders: 1, charges: 0, tea: -2 });
+      expect(changed).toEqual({ orders: 1, tea: -2 });
     });
 
     it('refuses another body under a used key, and still replays the first', async () => {
@@ -141,7 +111,7 @@ describe.each(databases)('the orders app on %s', (_name, createDatabase) => {
         expect(other.json.code).toBe('IDEMPOTENCY_KEY_REUSED');
         expect((await alice.place(once)).text).toBe(first.text);
       });
-      expect(changed).toEqual({ orders: 0, charges: 0, tea: 0 });
+      expect(changed).toEqual({});
     });
 
     it('asks for a key and for a token', async () => {
@@ -153,90 +123,7 @@ describe.each(databases)('the orders app on %s', (_name, createDatabase) => {
         expect((await alice.place({ ...key(), Authorization: '' })).status).toBe(401);
         expect((await alice.place({ ...key(), Authorization: 'Bearer eve' })).status).toBe(401);
       });
-      expect(changed).toEqual({ orders: 0, charges: 0, tea: 0 });
-    });
-  });
-
-  describe('paying', () => {
-    const pay = (id: string, headers = key(), simulate = {}): Promise<Answer> =>
-      alice.post(`/orders/${id}/pay`, headers, { simulate });
-
-    it('charges once for a retry', async () => {
-      const id = await placed();
-      const once = key();
-      const changed = await changes(async () => {
-        const first = await pay(id, once);
-        expect(first.status).toBe(200);
-        expect(first.json).toMatchObject({ id, state: 'paid' });
-        expect((await pay(id, once)).text).toBe(first.text);
-      });
-      expect(changed).toEqual({ orders: 0, charges: 1, tea: 0 });
-    });
-
-    it('needs no instructions', async () => {
-      for (const body of [undefined, {}, { simulate: null }]) {
-        const answer = await alice.post(`/orders/${await placed()}/pay`, key(), body);
-        expect(answer.json.state).toBe('paid');
-      }
-    });
-
-    it('charges once when the provider fails after charging', async () => {
-      const id = await placed();
-      const once = key();
-      const changed = await changes(async () => {
-        expect((await pay(id, once, { failAfter: true })).status).toBe(502);
-        expect((await pay(id, key())).status).toBe(409);
-        expect((await alice.post(`/orders/${id}/cancel`, key())).status).toBe(409);
-        expect((await alice.send('DELETE', `/orders/${id}`)).status).toBe(409);
-        expect((await pay(id, once, { failAfter: true })).json.state).toBe('paid');
-      });
-      expect(changed).toEqual({ orders: 0, charges: 1, tea: 0 });
-    });
-
-    it('charges nothing when the provider fails before, and lets any payment try again', async () => {
-      const id = await placed();
-      const once = key();
-      const changed = await changes(async () => {
-        expect((await pay(id, once, { failBefore: true })).status).toBe(502);
-        expect((await pay(id, once, { failBefore: true })).status).toBe(502);
-      });
-      expect(changed).toEqual({ orders: 0, charges: 0, tea: 0 });
-      expect((await pay(id, once)).json.state).toBe('paid');
-
-      const other = await placed();
-      expect((await pay(other, key(), { failBefore: true })).status).toBe(502);
-      expect((await pay(other, key())).json.state).toBe('paid');
-    });
-
-    it('charges once for duplicates of a slow payment', async () => {
-      const id = await placed();
-      const once = key();
-      const changed = await changes(async () => {
-        expectOneRun(await times(5, () => pay(id, once, { delayMs: 200 })));
-      });
-      expect(changed).toEqual({ orders: 0, charges: 1, tea: 0 });
-    });
-
-    it('charges once for payments with different keys', async () => {
-      const id = await placed();
-      const changed = await changes(async () => {
-        const answers = await times(5, () => pay(id, key(), { delayMs: 50 }));
-        expect(statuses(answers)).toEqual([200, 409, 409, 409, 409]);
-        expect((await pay(id, key())).status).toBe(409);
-      });
-      expect(changed).toEqual({ orders: 0, charges: 1, tea: 0 });
-    });
-
-    it('refuses an order that is cancelled or unknown', async () => {
-      const id = await placed();
-      await alice.post(`/orders/${id}/cancel`, key());
-      expect((await pay(id)).status).toBe(409);
-      expect((await pay('none')).status).toBe(404);
-      expect((await pay(crypto.randomUUID())).status).toBe(404);
-    });
-
-    it('refuses a delay of more than half a minute', async () => {
-      expect((await pay(await placed(), key(), { delayMs: 30_001 })).status).toBe(400);
+      expect(changed).toEqual({});
     });
   });
 
@@ -254,7 +141,7 @@ describe.each(databases)('the orders app on %s', (_name, createDatabase) => {
           expect([status, text]).toEqual([200, first.text]);
         }
       });
-      expect(changed).toEqual({ orders: 1, charges: 0, tea: 0 });
+      expect(changed).toEqual({ orders: 1 });
     });
 
     it('puts the units back once for ten requests at once', async () => {
@@ -264,12 +151,12 @@ describe.each(databases)('the orders app on %s', (_name, createDatabase) => {
           Array<number>(10).fill(200),
         );
       });
-      expect(changed).toEqual({ orders: 1, charges: 0, tea: 0 });
+      expect(changed).toEqual({ orders: 1 });
     });
 
     it('refuses an order that is paid', async () => {
       const id = await placed();
-      await alice.post(`/orders/${id}/pay`, key());
+      await shop.pay(id);
       expect((await alice.post(`/orders/${id}/cancel`, key())).status).toBe(409);
     });
   });
@@ -292,7 +179,7 @@ describe.each(databases)('the orders app on %s', (_name, createDatabase) => {
         expect(first.json).toMatchObject({ quantity: 5, totalCents: 2250, version: 2 });
         expect((await patch(id, tag, { quantity: 5 })).status).toBe(412);
       });
-      expect(changed).toEqual({ orders: 0, charges: 0, tea: -3 });
+      expect(changed).toEqual({ tea: -3 });
     });
 
     it('lets one of ten changes of one version through', async () => {
@@ -303,7 +190,7 @@ describe.each(databases)('the orders app on %s', (_name, createDatabase) => {
           ...Array<number>(9).fill(412),
         ]);
       });
-      expect(changed).toEqual({ orders: 0, charges: 0, tea: 1 });
+      expect(changed).toEqual({ tea: 1 });
     });
 
     it('changes nothing when the stock is too low', async () => {
@@ -329,7 +216,7 @@ describe.each(databases)('the orders app on %s', (_name, createDatabase) => {
         expect((await alice.send('DELETE', path)).status).toBe(204);
         expect((await alice.get(path)).status).toBe(404);
       });
-      expect(changed).toEqual({ orders: 0, charges: 0, tea: 0 });
+      expect(changed).toEqual({});
     });
   });
 
@@ -355,7 +242,56 @@ describe.each(databases)('the orders app on %s', (_name, createDatabase) => {
         expect((await bob.send('DELETE', path)).status).toBe(204);
         expect((await alice.get(path)).json).toMatchObject({ state: 'placed', quantity: 2 });
       });
-      expect(changed).toEqual({ orders: 2, charges: 0, tea: -4 });
+      expect(changed).toEqual({ orders: 2, tea: -4 });
+    });
+  });
+
+  it('keeps transactions that run at once apart', async () => {
+    const [transactions, inventory] = [shop.app.get(Transactions), shop.app.get(Inventory)];
+    const sell = (units: number, fails = false): Promise<void> =>
+      transactions.run(async (manager) => {
+        await inventory.take(manager, 'tea', units);
+        await turnOfTheEventLoop();
+        if (fails) {
+          throw new Error('No sale.');
+        }
+      });
+    const changed = await changes(async () => {
+      const ended = await Promise.allSettled([sell(1), sell(2, true), sell(4)]);
+      expect(ended.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    });
+    expect(changed).toEqual({ tea: -5 });
+  });
+
+  it('keeps shelves and orders in step, whatever happens at once', async () => {
+    const ids = await Promise.all(Array.from({ length: 10 }, () => placed()));
+    const changed = await changes(async () => {
+      const answers = await Promise.all(
+        ids.flatMap((id, index) => [
+          alice.place(key(), { sku: 'tea', quantity: 1 }),
+          alice.place(key(), { sku: 'tea', quantity: 9_999 }),
+          alice.send('PATCH', `/orders/${id}`, { 'If-Match': '"1"' }, { quantity: 3 }),
+          alice.send('PATCH', `/orders/${id}`, { 'If-Match': '"1"' }, { quantity: 9_999 }),
+          index % 2 === 0 ? alice.post(`/orders/${id}/cancel`, key()) : shop.pay(id),
+        ]),
+      );
+      expect(statuses(answers).filter((status) => status >= 500)).toEqual([]);
+    });
+
+    const now = await Promise.all(ids.map(async (id) => (await alice.get(`/orders/${id}`)).json));
+    expect(now.map(({ state }) => state)).toEqual(
+      ids.map((_, index) => (index % 2 === 0 ? 'cancelled' : 'paid')),
+    );
+    const units = now
+      .filter(({ state }) => state === 'paid')
+      .reduce((sum, { quantity }) => sum + quantity, 0);
+    // each of the ten had 2 units, and ten orders of 1 came to them
+    expect(changed).toEqual({
+      orders: 10,
+      chargeAttempts: 5,
+      charges: 5,
+      payments: 5,
+      tea: 20 - 10 - units,
     });
   });
 

@@ -67,6 +67,8 @@ export class Attempt implements IdempotencyContext, Claim {
   /** A failure from now on leaves an uncertain outcome. */
   effectBegun = false;
   readonly progress: Progress;
+  /** Undoes what a failed attempt did, where it can: to be called before anybody is told of the failure. */
+  undo: () => Promise<void> = async () => {};
   private readonly maxDurationMs: number;
   private finished = false;
   private lost: Error | undefined;

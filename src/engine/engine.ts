@@ -1,25 +1,18 @@
 import { setMaxListeners } from 'node:events';
+import { storeUnavailable } from './answers.js';
 import { Attempt } from './attempt.js';
-import { IdempotencyError } from './errors.js';
+import { Claimer } from './claimer.js';
 import type { EngineOptions } from './engine-options.js';
+import { IdempotencyError } from './errors.js';
 import { failpoint } from './failpoints.js';
 import { newOwner } from './identity.js';
-import { windowOf } from './key-time.js';
 import { LeaseKeeper } from './lease-keeper.js';
-import { claimRequest, type Operation, type Outcome, type RunResult } from './operation.js';
+import type { Operation, Outcome, RunResult } from './operation.js';
 import { Recorder } from './recorder.js';
-import { answerOf, checkSameRequest, outcomeUncertain, storeUnavailable } from './answers.js';
-import { StepKeeper } from './step-keeper.js';
-import { Steps } from './steps.js';
-import type { Claim, ClaimRequest, ClaimResult, IdempotencyStore } from './store.js';
-import { keyExpired } from './retention.js';
-import { jittered, pause, within } from './timing.js';
 import { RunningOperations } from './running-operations.js';
+import type { IdempotencyStore } from './store.js';
 import { TransactionalRuns } from './transactional-runs.js';
-import { settleUnknown } from './unknown-outcome.js';
 import { WaitingRoom } from './waiting-room.js';
-
-const CLAIM_TRIES = 3;
 
 /**
  * The protocol: claim, run, renew, settle, replay, wait. An entry point gives it an operation and a
@@ -30,6 +23,7 @@ export class IdempotencyEngine {
   readonly store: IdempotencyStore;
   private readonly leases: LeaseKeeper;
   private readonly waitingRoom: WaitingRoom;
+  private readonly claimer: Claimer;
   private readonly recorder: Recorder;
   private readonly transactional: TransactionalRuns;
   private readonly running = new RunningOperations();
@@ -41,6 +35,7 @@ export class IdempotencyEngine {
     this.store = options.store;
     this.leases = new LeaseKeeper(options.store, options.storeTimeoutMs);
     this.waitingRoom = new WaitingRoom(options.store, options.storeTimeoutMs);
+    this.claimer = new Claimer(options, this.waitingRoom, this.closing.signal);
     this.recorder = new Recorder(options, this.leases, this.running, this.stopping.signal);
     this.transactional = new TransactionalRuns(
       options,
@@ -48,8 +43,8 @@ export class IdempotencyEngine {
       this.running,
       this.closing.signal,
     );
-    // every outcome that could not be recorded yet listens
-    setMaxListeners(0, this.stopping.signal);
+    // every outcome that could not be recorded yet listens, and everybody who waits
+    setMaxListeners(0, this.stopping.signal, this.closing.signal);
   }
 
   /** Checks the store. Safe to call more than once; nothing is claimed before it has succeeded. */
@@ -204,7 +199,7 @@ export class IdempotencyEngine {
   private async claim(operation: Operation): Promise<Attempt | RunResult> {
     try {
       await this.ensureReady();
-      return await this.claimOrAnswer(operation);
+      return await this.claimer.claimOrAnswer(operation);
     } catch (error) {
       const failure = error instanceof IdempotencyError ? error : storeUnavailable(error);
       if (
@@ -217,125 +212,6 @@ export class IdempotencyEngine {
       throw failure;
     }
   }
-
-  private async claimOrAnswer(operation: Operation): Promise<Attempt | RunResult> {
-    const { policy, id } = operation;
-    const request = claimRequest(operation, newOwner(), this.options.mask);
-    const deadline = performance.now() + policy.waitTimeoutMs;
-    let met: IdempotencyError | undefined;
-    let isJudged = false;
-    for (;;) {
-      const { result, askedAt } = await this.askStore(request).catch((error: unknown) => {
-        // who has met another attempt never runs beside it, whatever becomes of the store
-        throw met ?? error;
-      });
-      if (result.type === 'claimed') {
-        return this.claimed(operation, request, result, askedAt);
-      }
-      const { record } = result;
-      if (record.state === 'uncertain' && !isJudged) {
-        isJudged = true;
-        met = outcomeUncertain();
-        checkSameRequest(record.fingerprint, operation.fingerprint);
-        const ttlMs = windowOf(operation.identity.key, policy.ttlMs, result.now);
-        if (await settleUnknown(this.options, operation, record, ttlMs)) {
-          continue;
-        }
-      }
-      try {
-        return answerOf(record, operation.fingerprint, result.now);
-      } catch (error) {
-        const left = deadline - performance.now();
-        const waits = policy.onConcurrent === 'wait' && left > 0 && !this.closing.signal.aborted;
-        if (!waits || (error as IdempotencyError).code !== 'IDEMPOTENCY_IN_PROGRESS') {
-          throw error;
-        }
-        met = error as IdempotencyError;
-        await this.waitingRoom.wait(id, left);
-      }
-    }
-  }
-
-  private async claimed(
-    operation: Operation,
-    request: ClaimRequest,
-    result: Extract<ClaimResult, { type: 'claimed' }>,
-    askedAt: number,
-  ): Promise<Attempt> {
-    const expired = keyExpired(operation, result.now);
-    if (expired !== undefined) {
-      await this.giveBack(request);
-      throw expired;
-    }
-    const steps = await this.stepsOf(operation, request, result);
-    if (result.takenOver) {
-      this.options.emit('onTakenOver', {
-        handler: operation.handler,
-        record: operation.id,
-        attempt: result.attempt,
-      });
-    }
-    const ttlMs = windowOf(operation.identity.key, operation.policy.ttlMs, result.now);
-    const keeperOf = (attempt: Attempt) => new StepKeeper(this.options, operation, attempt);
-    return new Attempt(operation, request.owner, result, askedAt, ttlMs, steps, keeperOf);
-  }
-
-  /** What earlier attempts have finished. Another request, or a server that cannot read it, must not go on there. */
-  private async stepsOf(
-    operation: Operation,
-    claim: Claim,
-    { steps }: Extract<ClaimResult, { type: 'claimed' }>,
-  ): Promise<Steps> {
-    try {
-      return Steps.decode(steps, operation.fingerprint, operation.policy.maxResultBytes);
-    } catch (error) {
-      await this.giveBack(claim);
-      throw error;
-    }
-  }
-
-  /** Asks again with the same owner token when a reply got lost: the store recognises its own claim. */
-  private async askStore(request: ClaimRequest): Promise<{ result: ClaimResult; askedAt: number }> {
-    const deadline = performance.now() + this.options.storeTimeoutMs;
-    let answer: Promise<unknown> | undefined;
-    let failure: unknown;
-    let rest = 0;
-    for (let tries = 1; tries <= CLAIM_TRIES && performance.now() + rest < deadline; tries += 1) {
-      if (rest > 0) {
-        await pause(rest);
-      }
-      rest = jittered(50 * tries);
-      try {
-        await failpoint('claim:before');
-        const askedAt = performance.now();
-        const claim = this.store.claim(request);
-        answer = claim;
-        const result = await within(Math.max(1, deadline - askedAt), claim);
-        if (result.type === 'held' || performance.now() - askedAt < request.leaseMs) {
-          return { result, askedAt };
-        }
-        failure = new Error('The claim was over before the store had answered.');
-      } catch (error) {
-        if (!isOutage(error)) {
-          throw error;
-        }
-        failure = error;
-      }
-    }
-    void this.giveBack(request, answer);
-    throw storeUnavailable(failure);
-  }
-
-  /** The claim was made, or may be made yet, and the handler will not run. */
-  private async giveBack(claim: Claim, answer?: Promise<unknown>): Promise<void> {
-    const { storeTimeoutMs } = this.options;
-    await Promise.allSettled([answer && within(storeTimeoutMs, answer)]);
-    try {
-      await within(storeTimeoutMs, this.store.release(claim));
-    } catch {
-      // the lease ends by itself
-    }
-  }
 }
 
 function shuttingDown(): IdempotencyError {
@@ -344,9 +220,4 @@ function shuttingDown(): IdempotencyError {
     'This server is shutting down and begins nothing new. Nothing was run. Try again with the same key.',
     { retryAfterSeconds: 1 },
   );
-}
-
-/** A store that is set up wrongly says so, and will again. */
-function isOutage(error: unknown): boolean {
-  return !(error instanceof IdempotencyError) || error.code === 'IDEMPOTENCY_STORE_UNAVAILABLE';
 }

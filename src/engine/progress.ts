@@ -29,7 +29,7 @@ export class Progress {
 
   async step<T>(name: string, work: () => T | Promise<T>, isTransaction = false): Promise<T> {
     this.checkStep(name, work);
-    this.attempt.checkRunning();
+    this.checkMayBegin();
     const step = this.steps.ask(name);
     if (this.steps.isFinished(step)) {
       return this.steps.resultOf(step) as T;
@@ -47,7 +47,7 @@ export class Progress {
   }
 
   async effectStarted(): Promise<void> {
-    this.attempt.checkRunning();
+    this.checkMayBegin();
     if (!this.attempt.effectBegun) {
       await this.keeper?.startEffect();
       this.attempt.effectBegun = true;
@@ -65,6 +65,13 @@ export class Progress {
     }
     const type = this.attempt.effectBegun ? 'uncertain' : 'release';
     return { outcome: { type }, problem };
+  }
+
+  private checkMayBegin(): void {
+    this.attempt.checkRunning();
+    if (this.steps.problem !== undefined) {
+      throw this.steps.problem;
+    }
   }
 
   private checkStep(name: string, work: unknown): void {

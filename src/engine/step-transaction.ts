@@ -107,6 +107,9 @@ export class StepTransaction {
       await failpoint('commit:before');
       await within(storeTimeoutMs, transaction.commit());
     } catch (error) {
+      if (transaction.isRefusal(error)) {
+        throw broken(error, transaction);
+      }
       await transaction.abandon();
       if (!(await this.isCommitted(steps))) {
         throw broken(error, transaction);

@@ -153,11 +153,13 @@ export interface IdempotencyStore {
 
   /**
    * `uncertain` becomes `completed` with the given result (`null`: tombstone), or dead when `verdict`
-   * is `'absent'`. Answers false, and changes nothing, in every other state.
+   * is `'absent'`. Answers false, and changes nothing, in every other state, and when it is no longer the
+   * attempt of `owner`, if that is given: a verdict on one attempt says nothing of the next.
    */
   resolve(
     id: string,
     verdict: 'absent' | { readonly result: Uint8Array | null; readonly ttlMs: number },
+    owner?: string,
   ): Promise<boolean>;
 
   /** The live record, or `null`. */
@@ -253,7 +255,10 @@ export interface StoreTransaction {
   /** Whether the work has committed the transaction itself. */
   readonly isLeft: boolean;
 
-  /** When this throws, it is not known whether the transaction was committed. */
+  /**
+   * When this throws, the transaction was not committed if that was a refusal (`isRefusal`); otherwise it is not
+   * known whether it was.
+   */
   commit(): Promise<void>;
 
   /** Does nothing once it has ended. */

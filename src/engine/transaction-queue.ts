@@ -16,6 +16,8 @@ interface Flight {
   /** What it met when it looked; undefined: it runs, or waits for another process that does. */
   readonly met: Promise<Held | undefined>;
   readonly over: Promise<void>;
+  /** It has no answer yet, and may be waiting for a connection. */
+  isAsking: boolean;
 }
 
 /**
@@ -25,7 +27,11 @@ interface Flight {
 export class TransactionQueue {
   private readonly flights = new Map<string, Flight>();
 
-  constructor(private readonly closing: AbortSignal) {}
+  constructor(
+    private readonly closing: AbortSignal,
+    /** Whether the running code is inside of a transaction, and so has a connection that others wait for. */
+    private readonly isInside: () => boolean,
+  ) {}
 
   /** Answers what was recorded, or runs `perform` with what `begin` has begun. */
   async join<Begun extends object>(
@@ -39,9 +45,12 @@ export class TransactionQueue {
       if (flight === undefined) {
         return this.lead(operation, deadline, begin, perform);
       }
-      const met = await flight.met;
+      const met = flight.isAsking && this.isInside() ? undefined : await flight.met;
       if (met !== undefined) {
         return answerOf(met.record, operation.fingerprint, met.now);
+      }
+      if (this.flights.get(operation.id) !== flight) {
+        continue; // it is over already: look what it has left
       }
       checkSameRequest(flight.fingerprint, operation.fingerprint);
       const left = this.timeToWait(operation, deadline);
@@ -62,30 +71,59 @@ export class TransactionQueue {
     perform: (begun: Begun) => Promise<RunResult>,
   ): Promise<RunResult> {
     const meeting = deferred<Held | undefined>();
+    meeting.promise.catch(() => undefined);
     const flying = deferred<void>();
     const { fingerprint, id } = operation;
-    this.flights.set(id, { fingerprint, met: meeting.promise, over: flying.promise });
+    const flight = {
+      fingerprint,
+      met: meeting.promise,
+      over: flying.promise,
+      isAsking: true,
+    };
+    const meet = (met?: Held): void => {
+      flight.isAsking = false;
+      meeting.resolve(met);
+    };
+    this.flights.set(id, flight);
     try {
-      for (let delay = FIRST_POLL_MS; ; delay = Math.min(delay * 2, SLOWEST_POLL_MS)) {
-        const begun = await begin();
-        if (!isMet(begun)) {
-          meeting.resolve(undefined);
-          return await perform(begun);
-        }
-        if (begun.type === 'held' && begun.record.state !== 'in-progress') {
-          meeting.resolve(begun);
-          return answerOf(begun.record, fingerprint, begun.now);
-        }
-        if (begun.type === 'held') {
-          checkSameRequest(begun.record.fingerprint, fingerprint);
-        }
-        meeting.resolve(undefined);
-        await pause(jittered(Math.min(delay, this.timeToWait(operation, deadline))), this.closing);
-      }
+      return await this.ask(operation, deadline, begin, perform, meet);
+    } catch (error) {
+      // where the store does not answer one, it does not answer the others either
+      meeting.reject(error);
+      throw error;
     } finally {
       this.flights.delete(id);
-      meeting.resolve(undefined);
+      meet();
       flying.resolve();
+    }
+  }
+
+  private async ask<Begun extends object>(
+    operation: Operation,
+    deadline: number,
+    begin: () => Promise<Begun | Met>,
+    perform: (begun: Begun) => Promise<RunResult>,
+    meet: (met?: Held) => void,
+  ): Promise<RunResult> {
+    const { fingerprint } = operation;
+    let delay = FIRST_POLL_MS;
+    for (;;) {
+      const begun = await begin();
+      if (!isMet(begun)) {
+        meet();
+        return perform(begun);
+      }
+      if (begun.type === 'held' && begun.record.state !== 'in-progress') {
+        meet(begun);
+        return answerOf(begun.record, fingerprint, begun.now);
+      }
+      if (begun.type === 'held') {
+        checkSameRequest(begun.record.fingerprint, fingerprint);
+      }
+      meet();
+      const left = this.timeToWait(operation, deadline);
+      await pause(jittered(Math.min(delay, left)), this.closing);
+      delay = Math.min(delay * 2, SLOWEST_POLL_MS);
     }
   }
 
@@ -111,12 +149,20 @@ export function isMet(begun: object): begun is Met {
   return 'type' in begun && (begun.type === 'held' || begun.type === 'busy');
 }
 
-function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
-  let resolve!: (value: T) => void;
-  const promise = new Promise<T>((settle) => {
+function deferred<T>(): Deferred<T> {
+  let resolve!: Deferred<T>['resolve'];
+  let reject!: Deferred<T>['reject'];
+  const promise = new Promise<T>((settle, fail) => {
     resolve = settle;
+    reject = fail;
   });
-  return { promise, resolve };
+  return { promise, resolve, reject };
+}
+
+interface Deferred<T> {
+  readonly promise: Promise<T>;
+  resolve(value: T): void;
+  reject(error: unknown): void;
 }
 
 function aborted(signal: AbortSignal, until: AbortSignal): Promise<void> {

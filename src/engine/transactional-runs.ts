@@ -52,7 +52,7 @@ export class TransactionalRuns {
     private readonly running: RunningOperations,
     closing: AbortSignal,
   ) {
-    this.queue = new TransactionQueue(closing);
+    this.queue = new TransactionQueue(closing, () => this.isInside());
   }
 
   /** @throws IdempotencyError as `IdempotencyEngine.run`, and `…_TRANSACTION_BROKEN`, `…_TRANSACTION_CONFLICT` */
@@ -141,6 +141,7 @@ export class TransactionalRuns {
         current.conflict = isConflict && runs === MOST_ATTEMPTS ? error : undefined;
         return isConflict && runs < MOST_ATTEMPTS;
       };
+      attempt.undo = () => transaction.rollback();
       const result = await this.once(operation, begun, work);
       if (result !== 'again') {
         return result;
@@ -248,8 +249,7 @@ export class TransactionalRuns {
       await within(this.options.storeTimeoutMs, transaction.commit());
       await failpoint('commit:after');
     } catch (error) {
-      await transaction.abandon();
-      if (!(await this.isCommitted(operation, attempt, error))) {
+      if (!(await this.isCommitted(operation, attempt, transaction, error))) {
         if (outcome.repeatable === true && attempt.runsAgain(error)) {
           return 'again';
         }
@@ -268,8 +268,8 @@ export class TransactionalRuns {
     result: Uint8Array | null,
   ): Promise<RunResult> {
     const { store, storeTimeoutMs, emit } = this.options;
-    const { id, ttlMs } = attempt;
-    const resolving = store.resolve(id, { result, ttlMs });
+    const { id, owner, ttlMs } = attempt;
+    const resolving = store.resolve(id, { result, ttlMs }, owner);
     if (await within(storeTimeoutMs, resolving).catch(() => false)) {
       emit('onExecuted', { ...eventOf(operation, attempt), stored: result !== null });
     } else {
@@ -285,8 +285,13 @@ export class TransactionalRuns {
   private async isCommitted(
     operation: Operation,
     attempt: Attempt,
+    transaction: StoreTransaction,
     cause: unknown,
   ): Promise<boolean> {
+    if (transaction.isRefusal(cause)) {
+      return false; // the database said so
+    }
+    await transaction.abandon();
     if (this.isInside()) {
       return false; // a part of a transaction, which will tell
     }

@@ -84,7 +84,7 @@ export async function settleUnknown(
   const { onUnknownOutcome } = operation.policy;
   try {
     if (onUnknownOutcome === 'rerun') {
-      await within(storeTimeoutMs, store.resolve(record.id, 'absent'));
+      await within(storeTimeoutMs, store.resolve(record.id, 'absent', record.owner));
       return true;
     }
     if (typeof onUnknownOutcome !== 'function') {
@@ -96,10 +96,7 @@ export async function settleUnknown(
     }
     const settled = resolution(verdict, operation.encodeVerdict, ttlMs);
     // the verdict is about this attempt: if another has begun meanwhile, it says nothing of that one
-    const standing = await within(storeTimeoutMs, store.find(record.id));
-    if (standing?.fence === record.fence) {
-      await within(storeTimeoutMs, store.resolve(record.id, settled));
-    }
+    await within(storeTimeoutMs, store.resolve(record.id, settled, record.owner));
     return true;
   } catch (error) {
     const isOurs = error instanceof IdempotencyError && error.code === 'IDEMPOTENCY_MISCONFIGURED';

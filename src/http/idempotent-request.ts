@@ -214,13 +214,17 @@ export class IdempotentRequest {
         this.isHandled = true;
         return { failed: false };
       },
-      (error: unknown): Handled => {
+      async (error: unknown): Promise<Handled> => {
         if (!held.looksSent && !this.isAbandoned && attempt?.runsAgain(error) === true) {
           return { failed: 'again' };
         }
         this.isHandled = true;
         // what a handler has answered itself is its outcome, whatever it throws afterwards
         const hasAnswered = held.ended;
+        if (!hasAnswered) {
+          // filters may ask for the connection that a transaction would keep until they have answered
+          await attempt?.undo();
+        }
         this.fail(error);
         return hasAnswered ? { failed: false } : { failed: true, error };
       },

@@ -1,4 +1,5 @@
-import type { EntityManager, QueryRunner } from 'typeorm';
+import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
+import { IdempotencyError } from '../engine/errors.js';
 import { Savepoint, nested } from './savepoint.js';
 import { scopeOf, type TransactionScope } from './transaction-scope.js';
 
@@ -33,7 +34,8 @@ export function joinedRunner(scope: TransactionScope): QueryRunner {
       return at.isOpen ? at.turns.take(() => checked(at).send(...args)) : late(at, args);
     },
 
-    startTransaction: async () => {
+    startTransaction: async (level?: unknown) => {
+      checkLevel(dataSource.options, level);
       const around = checked(here());
       const end = await around.turns.hold();
       try {
@@ -82,7 +84,7 @@ export function joinedRunner(scope: TransactionScope): QueryRunner {
   Object.defineProperty(joined, 'broadcaster', { value: new Broadcaster(joined) });
   const manager = dataSource.createEntityManager(joined);
   manager.transaction = ((...args: unknown[]) =>
-    nested(checked(here()), (inner) => onRunner(inner, workOf(args)))) as Transaction;
+    nested(checked(here()), (inner) => onRunner(inner, workOf(dataSource, args)))) as Transaction;
   return joined;
 }
 
@@ -96,9 +98,21 @@ export async function onRunner(scope: TransactionScope, work: Work): Promise<unk
   }
 }
 
-/** The callback of `transaction(work)` and `transaction(isolationLevel, work)`; a savepoint has no level of its own. */
-export function workOf(args: readonly unknown[]): Work {
+/** The callback of `transaction(work)` and `transaction(isolationLevel, work)`. */
+export function workOf({ options }: DataSource, args: readonly unknown[]): Work {
+  checkLevel(options, args[0]);
   return args.find((argument) => typeof argument === 'function') as Work;
+}
+
+/** A savepoint has no isolation level of its own, and less than was asked for would be no answer. */
+function checkLevel({ isolationLevel }: DataSource['options'], asked: unknown): void {
+  if (typeof asked === 'string' && asked !== isolationLevel) {
+    throw new IdempotencyError(
+      'IDEMPOTENCY_TRANSACTION_BROKEN',
+      `A transaction at ${asked} was begun inside of a transactional operation, whose level holds for all ` +
+        `of it. Leave the level out, or write isolationLevel: '${asked}' in the options of the DataSource.`,
+    );
+  }
 }
 
 /** A runner made outside of a savepoint, used by code inside of it, belongs inside. */

@@ -3,8 +3,11 @@ import { joinedRunner, onRunner, workOf } from './joined-runner.js';
 import { nested } from './savepoint.js';
 import { scopeOf, type TransactionScope } from './transaction-scope.js';
 
-/** What sends a statement of code that runs in no transaction of ours. */
-export type SendOutside = (send: () => Promise<unknown>) => Promise<unknown>;
+/** Where a transaction has the only connection there is, those outside of it pass here. */
+export interface OneConnection {
+  pass(send: () => Promise<unknown>): Promise<unknown>;
+  start(begin: () => Promise<void>): Promise<void>;
+}
 
 /**
  * The one place where TypeORM asks for a connection: inside of a transaction of ours it is lent that one,
@@ -16,16 +19,15 @@ export class Seam {
 
   private constructor(
     private readonly dataSource: DataSource,
-    private readonly sendOutside?: SendOutside,
+    private readonly one?: OneConnection,
   ) {
     this.original = dataSource.createQueryRunner.bind(dataSource);
   }
 
-  /** @param sendOutside how statements from outside pass while a transaction has the only connection there is */
-  static of(dataSource: DataSource, sendOutside?: SendOutside): Seam {
+  static of(dataSource: DataSource, one?: OneConnection): Seam {
     let seam = Seam.seams.get(dataSource);
     if (seam === undefined) {
-      seam = new Seam(dataSource, sendOutside);
+      seam = new Seam(dataSource, one);
       Seam.seams.set(dataSource, seam);
       seam.install();
     }
@@ -63,7 +65,7 @@ export class Seam {
       const { current } = this;
       return current === undefined
         ? transaction(...args)
-        : nested(current, (inner) => onRunner(inner, workOf(args)));
+        : nested(current, (inner) => onRunner(inner, workOf(dataSource, args)));
     }) as EntityManager['transaction'];
   }
 
@@ -73,13 +75,17 @@ export class Seam {
       const send = sender(runner);
       runner.query = (...args: Parameters<QueryRunner['query']>) => {
         const { current } = this;
-        if (this.sendOutside !== undefined) {
-          // one connection for everybody: from inside it is the transaction's own
-          return current === undefined ? this.sendOutside(() => send(...args)) : send(...args);
+        if (this.one !== undefined) {
+          // from inside it is the transaction's own
+          return current === undefined ? this.one.pass(() => send(...args)) : send(...args);
         }
         current?.watch('outside');
         return send(...args);
       };
+      if (this.one !== undefined) {
+        const start = runner.startTransaction.bind(runner);
+        runner.startTransaction = (...args) => this.one!.start(() => start(...args));
+      }
     }
     return runner;
   }

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Turns } from './turns.js';
 
 const LONGEST_PAUSE_MS = 25;
 
@@ -7,6 +8,7 @@ const LONGEST_PAUSE_MS = 25;
  * the transaction that is open on it, and be undone with it. While the gate is closed they wait outside.
  */
 export class SqliteGate {
+  private readonly starts = new Turns();
   private sending = 0;
   private opened: Promise<void> | undefined;
   private openIt: (() => void) | undefined;
@@ -24,6 +26,22 @@ export class SqliteGate {
     } finally {
       this.sending -= 1;
     }
+  }
+
+  /**
+   * Begins a transaction of somebody else. Those that had to wait come one after the other: of two at the
+   * same time TypeORM would end the wrong one.
+   */
+  async start(begin: () => Promise<void>): Promise<void> {
+    if (this.opened === undefined) {
+      return begin();
+    }
+    return this.starts.take(async () => {
+      for (let pause = 0; this.isTaken(); pause = Math.min(pause + 1, LONGEST_PAUSE_MS)) {
+        await (this.opened ?? sleep(pause));
+      }
+      await begin();
+    });
   }
 
   /**

@@ -3,12 +3,11 @@ import { Logger } from '@nestjs/common';
 import type { IdempotencyContext, IdempotencyHooks } from 'nestjs-idempotency';
 import { entityManagerOf } from 'nestjs-idempotency/typeorm';
 import { QueryFailedError } from 'typeorm';
-import { availableDialects } from '../support/databases.js';
-import { EntryEntity, openLedger, type Ledger } from '../support/ledger.js';
+import { EntryEntity, ledgerPaths, openLedger, type Ledger } from '../support/ledger.js';
 
 beforeAll(() => Logger.overrideLogger(false));
 
-const dialects = availableDialects().filter((dialect) => dialect !== 'sqlite');
+const dialects = ledgerPaths().filter((dialect) => dialect !== 'sqlite');
 
 describe.each(dialects)('once.transaction() on %s, with a pool of one', (dialect) => {
   let ledger: Ledger;

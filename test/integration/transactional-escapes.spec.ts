@@ -2,9 +2,8 @@ import 'reflect-metadata';
 import { Logger } from '@nestjs/common';
 import type { IdempotencyHooks } from 'nestjs-idempotency';
 import type { QueryRunner } from 'typeorm';
-import { availableDialects } from '../support/databases.js';
 import { TestGate } from '../support/gate.js';
-import { EntryEntity, openLedger, type Ledger } from '../support/ledger.js';
+import { EntryEntity, ledgerPaths, openLedger, type Ledger } from '../support/ledger.js';
 
 const told: string[] = [];
 const hooks: IdempotencyHooks = {
@@ -23,9 +22,9 @@ afterAll(() => {
   Logger.prototype.warn = originalWarn;
 });
 
-describe.each(availableDialects())('work that leaves its transaction on %s', (dialect) => {
+describe.each(ledgerPaths())('work that leaves its transaction on %s', (dialect) => {
   const isSqlite = dialect.startsWith('sqlite');
-  const isMySql = dialect === 'mariadb' || dialect === 'mysql';
+  const isMySql = dialect === 'mariadb' || dialect === 'mysql-statements';
   let ledger: Ledger;
   let early: QueryRunner;
   let key = '';
@@ -245,14 +244,17 @@ describe.each(availableDialects())('work that leaves its transaction on %s', (di
     await poolIsWhole();
   });
 
-  it('leaves nothing when a query runner is left inside of its transaction', async () => {
-    const failing = run(async () => {
-      const runner = ledger.dataSource.createQueryRunner();
-      await runner.startTransaction();
-      await runner.manager.insert(EntryEntity, { name: 'a' });
+  // it takes as long as the library is patient
+  if (dialect === 'sqlite' || dialect === 'postgres') {
+    it('leaves nothing when a query runner is left inside of its transaction', async () => {
+      const failing = run(async () => {
+        const runner = ledger.dataSource.createQueryRunner();
+        await runner.startTransaction();
+        await runner.manager.insert(EntryEntity, { name: 'a' });
+      });
+      await expect(failing).rejects.toMatchObject(broken);
+      expect(await ledger.committed()).toEqual([]);
+      await poolIsWhole();
     });
-    await expect(failing).rejects.toMatchObject(broken);
-    expect(await ledger.committed()).toEqual([]);
-    await poolIsWhole();
-  });
+  }
 });

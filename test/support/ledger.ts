@@ -1,8 +1,13 @@
 import { Test, type TestingModule } from '@nestjs/testing';
 import { IdempotencyModule, IdempotencyService, type IdempotencyHooks } from 'nestjs-idempotency';
-import { typeOrmStore } from 'nestjs-idempotency/typeorm';
+import { TypeOrmStore, typeOrmStore } from 'nestjs-idempotency/typeorm';
 import { EntitySchema, type DataSource, type Repository } from 'typeorm';
-import { createTestDatabase, type TestDatabase, type TestDialect } from './databases.js';
+import {
+  availableDialects,
+  createTestDatabase,
+  type TestDatabase,
+  type TestDialect,
+} from './databases.js';
 
 export interface Entry {
   id?: number;
@@ -17,6 +22,14 @@ export const EntryEntity = new EntitySchema<Entry>({
   },
 });
 
+/** `mysql-statements`: the statements for MySQL itself, against MariaDB. */
+export type LedgerPath = Exclude<TestDialect, 'mysql'> | 'mysql-statements';
+
+/** Every way in which effects and records are committed together. */
+export function ledgerPaths(): LedgerPath[] {
+  return availableDialects().map((dialect) => (dialect === 'mysql' ? 'mysql-statements' : dialect));
+}
+
 /** An application with one table of effects, over a pool of one connection. */
 export interface Ledger {
   readonly database: TestDatabase;
@@ -26,36 +39,38 @@ export interface Ledger {
   readonly app: TestingModule;
   /** Names of the committed entries, as somebody else sees them. */
   committed(): Promise<string[]>;
+  /** The same application once more, as another process would have it. */
+  another(extra?: object): Promise<Pick<Ledger, 'dataSource' | 'service'>>;
   close(): Promise<void>;
 }
 
 export async function openLedger(
-  dialect: TestDialect,
+  path: LedgerPath,
   {
     hooks,
     poolSize = 1,
     extra,
-  }: { hooks?: IdempotencyHooks; poolSize?: number; extra?: object } = {},
+    via,
+  }: {
+    hooks?: IdempotencyHooks;
+    poolSize?: number;
+    extra?: object;
+    /** Another way to the same server. */
+    via?: (url: string) => string;
+  } = {},
 ): Promise<Ledger> {
+  const dialect = path === 'mysql-statements' ? 'mysql' : path;
   const database = await createTestDatabase(dialect);
   const limit = dialect === 'postgres' ? { max: poolSize } : { connectionLimit: poolSize };
-  const dataSource = await database.open({
-    synchronize: true,
+  const settings = {
     entities: [EntryEntity],
     ...(dialect.startsWith('sqlite') ? {} : { extra: limit }),
+    ...(via !== undefined && { url: via((database.options as { url: string }).url) }),
     ...extra,
-  });
-  const app = await Test.createTestingModule({
-    imports: [
-      IdempotencyModule.forRoot({
-        store: typeOrmStore({ dataSource }),
-        mode: 'transactional',
-        cleanup: false,
-        ...(hooks === undefined ? {} : { hooks }),
-      }),
-    ],
-  }).compile();
-  await app.init();
+  };
+  const others: TestingModule[] = [];
+  const dataSource = await database.open({ ...settings, synchronize: true });
+  const app = await start(path, dataSource, hooks);
   // in memory SQLite has no second connection to look from
   const observer =
     dialect === 'sqlite' ? dataSource : await database.open({ entities: [EntryEntity] });
@@ -69,9 +84,30 @@ export async function openLedger(
       const rows = await observer.getRepository(EntryEntity).find({ order: { name: 'ASC' } });
       return rows.map(({ name }) => name);
     },
+    another: async (theirExtra) => {
+      const theirs = await database.open({ ...settings, ...theirExtra });
+      const other = await start(path, theirs);
+      others.push(other);
+      return { dataSource: theirs, service: other.get(IdempotencyService) };
+    },
     close: async () => {
-      await app.close();
+      await Promise.all([app, ...others].map((it) => it.close()));
       await database.drop();
     },
   };
+}
+
+async function start(
+  path: LedgerPath,
+  dataSource: DataSource,
+  hooks: IdempotencyHooks = {},
+): Promise<TestingModule> {
+  const store =
+    path === 'mysql-statements'
+      ? new TypeOrmStore(dataSource, { dialect: 'mysql' })
+      : typeOrmStore({ dataSource });
+  const app = await Test.createTestingModule({
+    imports: [IdempotencyModule.forRoot({ store, mode: 'transactional', cleanup: false, hooks })],
+  }).compile();
+  return app.init();
 }

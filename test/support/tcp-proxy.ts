@@ -5,12 +5,18 @@ export interface TcpProxy {
   readonly port: number;
   /** `through`: forwards. `cut`: resets every connection. `silent`: accepts, and forwards nothing. */
   mode(mode: 'through' | 'cut' | 'silent'): void;
+  /**
+   * Cuts the connection on which the client sends `text` next: before it reaches the server, or when the
+   * server answers. Resolves when that has happened.
+   */
+  cutAt(text: string, when: 'before' | 'answered'): Promise<void>;
   close(): Promise<void>;
 }
 
 export async function startTcpProxy(target: { host: string; port: number }): Promise<TcpProxy> {
   let current: 'through' | 'cut' | 'silent' = 'through';
   const sockets = new Set<Socket>();
+  let trap: { text: string; when: 'before' | 'answered'; sprung: () => void } | undefined;
   const server = createServer((client) => {
     const upstream = connect(target);
     for (const [from, to] of [
@@ -19,6 +25,19 @@ export async function startTcpProxy(target: { host: string; port: number }): Pro
     ] as const) {
       sockets.add(from);
       from.on('data', (chunk) => {
+        if (trap !== undefined && from === client && chunk.includes(trap.text)) {
+          const { when, sprung } = trap;
+          trap = undefined;
+          const cut = (): void => {
+            client.destroy();
+            upstream.destroy();
+            sprung();
+          };
+          if (when === 'before') {
+            return cut();
+          }
+          upstream.removeAllListeners('data').once('data', cut);
+        }
         if (current === 'through') {
           to.write(chunk);
         }
@@ -42,6 +61,11 @@ export async function startTcpProxy(target: { host: string; port: number }): Pro
       if (mode === 'cut') {
         destroyAll();
       }
+    },
+    cutAt(text, when) {
+      return new Promise((sprung) => {
+        trap = { text, when, sprung };
+      });
     },
     close() {
       destroyAll();

@@ -23,8 +23,6 @@ import {
 
 useFakeTime();
 
-const returned = (text: string): Outcome => ({ ...complete(text), returned: true }) as Outcome;
-
 /** Work made of steps whose runs are counted, and which fails where it is told to. */
 function recipe() {
   const ran: string[] = [];
@@ -43,7 +41,7 @@ function recipe() {
           return RELEASE;
         }
       }
-      return returned(results.join(', '));
+      return complete(results.join(', '));
     };
   return { ran, work };
 }
@@ -90,7 +88,7 @@ describe('an attempt after one that failed', () => {
         }
         return 'charged';
       });
-      return (await outcomeOf(step)) === 'declined' ? RELEASE : returned('charged');
+      return (await outcomeOf(step)) === 'declined' ? RELEASE : complete('charged');
     };
     await bench.work(work);
     expect(bench.store.count('keepSteps')).toBe(0);
@@ -113,7 +111,7 @@ describe('an attempt after one that failed', () => {
             return name;
           });
         const all = await Promise.allSettled(['a', 'b', 'c'].map(one));
-        return all.some(({ status }) => status === 'rejected') ? RELEASE : returned('done');
+        return all.some(({ status }) => status === 'rejected') ? RELEASE : complete('done');
       };
     await bench.work(work('b'));
     expect(await bench.work(work())).toBe('executed');
@@ -155,7 +153,7 @@ describe('steps that changed between attempts', () => {
       try {
         return await work(steps)(attempt);
       } catch {
-        return returned('as if nothing had happened');
+        return complete('as if nothing had happened');
       }
     });
     expect(await answer).toBe('STEPS_CHANGED');
@@ -165,11 +163,29 @@ describe('steps that changed between attempts', () => {
     expect(ran).toEqual(['reserve', 'charge']);
   });
 
+  it('let nothing more begin, whatever the handler makes of the error', async () => {
+    const bench = await Bench.started();
+    const { ran, work } = recipe();
+    await bench.work(work(['reserve'], 'reserve'));
+    const answer = bench.work(async (attempt) => {
+      const steps = ['changed', 'reserve', 'new'].map((name) =>
+        outcomeOf(attempt.step(name, () => ran.push(name))),
+      );
+      expect(new Set(await Promise.all(steps))).toEqual(new Set(['IDEMPOTENCY_STEPS_CHANGED']));
+      expect(await outcomeOf(attempt.effectStarted())).toBe('IDEMPOTENCY_STEPS_CHANGED');
+      return complete('as if nothing had happened');
+    });
+    expect(await answer).toBe('STEPS_CHANGED');
+    expect(ran).toEqual(['reserve']);
+    expect(await bench.work(work(['reserve', 'charge']))).toBe('executed');
+  });
+
   it('do not matter to an attempt that failed before it came to them', async () => {
     const bench = await Bench.started();
     const { work } = recipe();
     await bench.work(work(['reserve', 'charge'], 'charge'));
-    expect(await bench.run(complete('a stored failure'))).toBe('executed');
+    const { returned: _returned, ...failure } = complete('a stored failure');
+    expect(await bench.run(failure as Outcome)).toBe('executed');
     expect(await bench.run('x')).toBe('replayed a stored failure');
   });
 
@@ -188,7 +204,7 @@ describe('steps that changed between attempts', () => {
     bench.store.breakDown(fails, 'renew');
     await pass(6_000);
     expect(await bench.work(work(['reserve']))).toBe('executed');
-    stale.end(returned('without steps'));
+    stale.end(complete('without steps'));
     expect(await stale.answer).toBe('replayed reserve 1');
   });
 });
@@ -318,6 +334,7 @@ describe('a step', () => {
   it('that runs without protection is not recorded', async () => {
     const bench = await Bench.started();
     bench.store.breakDown(fails, 'claim', 'keepSteps', 'startEffect');
+    await pass(60_000); // no lease of a minute ago holds it up
     const answer = bench.work(
       async (attempt) => {
         await attempt.effectStarted();

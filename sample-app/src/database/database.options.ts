@@ -3,8 +3,12 @@ import type { DataSourceOptions } from 'typeorm';
 import { idempotencyMigrations } from 'nestjs-idempotency/typeorm';
 import { Order } from '../orders/order.entity.js';
 import { Stock } from '../orders/stock.entity.js';
-import { Charge } from '../payments/charge.entity.js';
+import { Payment } from '../payments/payment.entity.js';
+import { ChargeAttempt } from '../payments/provider/charge-attempt.entity.js';
+import { Charge } from '../payments/provider/charge.entity.js';
+import { Receipt } from '../receipts/receipt.entity.js';
 import { CreateShop1764000100000 } from './migrations/1764000100000-create-shop.js';
+import { BookPayments1764000200000 } from './migrations/1764000200000-book-payments.js';
 
 export interface DatabaseConfig {
   /** `postgres://…`, `mysql://…` or `mariadb://…`; without it an embedded SQLite file is used. */
@@ -24,13 +28,20 @@ const SERVER_TYPES = {
 
 export function databaseOptions({ url, file }: DatabaseConfig): DataSourceOptions {
   const common = {
-    entities: [Order, Stock, Charge],
-    migrations: [...idempotencyMigrations(), CreateShop1764000100000],
+    entities: [Order, Stock, Payment, Receipt, Charge, ChargeAttempt],
+    migrations: [...idempotencyMigrations(), CreateShop1764000100000, BookPayments1764000200000],
     migrationsRun: true,
   };
-  return url
-    ? { ...common, type: serverType(url), url }
-    : { ...common, type: 'better-sqlite3', database: file || DEFAULT_FILE, enableWAL: true };
+  if (!url) {
+    return { ...common, type: 'better-sqlite3', database: file || DEFAULT_FILE, enableWAL: true };
+  }
+  const type = serverType(url);
+  // Each decision is a conditional UPDATE, so no transaction needs a snapshot of its own.
+  const server = { ...common, url, isolationLevel: 'READ COMMITTED' } as const;
+  // Transactional requests hold a connection each: nobody waits for one for ever.
+  return type === 'postgres'
+    ? { ...server, type, connectTimeoutMS: 5_000 }
+    : { ...server, type, extra: { queueLimit: 100 } };
 }
 
 function serverType(url: string): 'postgres' | 'mysql' | 'mariadb' {

@@ -3,11 +3,20 @@ import { DataSource } from 'typeorm';
 import { Public } from '../auth/public.decorator.js';
 import { Order } from '../orders/order.entity.js';
 import { Stock } from '../orders/stock.entity.js';
-import { Charge } from '../payments/charge.entity.js';
+import { Payment } from '../payments/payment.entity.js';
+import { ChargeAttempt } from '../payments/provider/charge-attempt.entity.js';
+import { Charge } from '../payments/provider/charge.entity.js';
+import { Receipt } from '../receipts/receipt.entity.js';
 
 export interface Counters {
   readonly orders: number;
+  /** How often the provider was asked to charge. */
+  readonly chargeAttempts: number;
+  /** How often it took money. */
   readonly charges: number;
+  /** What the shop has booked. */
+  readonly payments: number;
+  readonly receipts: number;
   /** Units left, by sku. */
   readonly stock: Record<string, number>;
 }
@@ -24,7 +33,10 @@ export class LabController {
     const stock = await manager.find(Stock, { order: { sku: 'ASC' } });
     return {
       orders: await manager.count(Order),
-      charges: await manager.count(Charge),
+      chargeAttempts: await manager.count(ChargeAttempt),
+      charges: await manager.countBy(Charge, { state: 'charged' }),
+      payments: await manager.count(Payment),
+      receipts: await manager.count(Receipt),
       stock: Object.fromEntries(stock.map(({ sku, quantity }) => [sku, quantity])),
     };
   }

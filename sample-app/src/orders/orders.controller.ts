@@ -27,9 +27,12 @@ import { OrdersService } from './orders.service.js';
 export class OrdersController {
   constructor(private readonly orders: OrdersService) {}
 
-  /** Every call would place another order: only the client's key tells a retry from a new wish. */
+  /**
+   * Every call would place another order: only the client's key tells a retry from a new wish. All of it is in
+   * our own database, so the order, what it takes off the shelf and the key's record commit together.
+   */
   @Post()
-  @Idempotent()
+  @Idempotent({ mode: 'transactional' })
   async place(
     @CurrentUser() user: DemoUser,
     @Body() dto: PlaceOrder,

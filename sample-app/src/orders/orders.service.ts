@@ -27,23 +27,24 @@ export class OrdersService {
     private readonly transactions: Transactions,
   ) {}
 
-  place(tenant: string, { sku, quantity }: PlaceOrder): Promise<Order> {
-    return this.transactions.run(async (manager) => {
-      const order: Order = {
-        id: randomUUID(),
-        tenant,
-        sku,
-        quantity,
-        totalCents: await this.inventory.take(manager, sku, quantity),
-        state: 'placed',
-        note: '',
-        paymentKey: '',
-        version: 1,
-        placedAt: new Date().toISOString(),
-      };
-      await manager.insert(Order, order);
-      return order;
-    });
+  /** Part of a transactional operation: when the shelf turns out to be empty, there is no order either. */
+  async place(tenant: string, { sku, quantity }: PlaceOrder): Promise<Order> {
+    const { manager } = this.orders;
+    const order: Order = {
+      id: randomUUID(),
+      tenant,
+      sku,
+      quantity,
+      totalCents: (await this.inventory.priceOf(manager, sku)) * quantity,
+      state: 'placed',
+      note: '',
+      paymentKey: '',
+      version: 1,
+      placedAt: new Date().toISOString(),
+    };
+    await this.orders.insert(order);
+    await this.inventory.take(manager, sku, quantity);
+    return order;
   }
 
   list(tenant: string): Promise<Order[]> {

@@ -1,7 +1,7 @@
 import { Type } from 'class-transformer';
 import { IsBoolean, IsInt, IsOptional, Max, Min, ValidateNested } from 'class-validator';
 
-/** What the fake provider is told to do. */
+/** What shall go wrong. */
 export class Simulation {
   /** How long the provider takes, in milliseconds; half a minute at most. */
   @IsInt()
@@ -10,15 +10,25 @@ export class Simulation {
   @IsOptional()
   delayMs?: number;
 
-  /** Fail without charging. */
+  /** The provider declines, for good. */
+  @IsBoolean()
+  @IsOptional()
+  decline?: boolean;
+
+  /** The provider fails without charging. */
   @IsBoolean()
   @IsOptional()
   failBefore?: boolean;
 
-  /** Charge, then fail: the caller can not know that it was charged. */
+  /** The provider charges, then fails: nobody but the provider can know that it was charged. */
   @IsBoolean()
   @IsOptional()
   failAfter?: boolean;
+
+  /** The shop fails when it knows of the charge and has not booked it, in the first attempt. */
+  @IsBoolean()
+  @IsOptional()
+  failBooking?: boolean;
 }
 
 export class PayOrder {

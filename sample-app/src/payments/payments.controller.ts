@@ -15,13 +15,12 @@ export class PaymentsController {
   constructor(private readonly payments: PaymentsService) {}
 
   /**
-   * Money moves at another company, which no transaction of ours can undo. `derive('charge')` is
-   * the same over all attempts of this payment, and the provider charges once for one key: a retry
-   * after a failure in the middle goes on instead of charging again.
+   * Money moves at another company, which no transaction of ours can undo: so it is done in steps, and a retry
+   * goes on where the attempt before it stopped. A declined payment (402) is an outcome too, and is replayed.
    */
   @Post(':id/pay')
   @HttpCode(HttpStatus.OK)
-  @Idempotent({ lease: '10s' })
+  @Idempotent({ lease: '5s', errors: 'store-client-errors' })
   async pay(
     @CurrentUser() user: DemoUser,
     @Param('id', OrderIdPipe) orderId: string,
@@ -29,13 +28,7 @@ export class PaymentsController {
     @CurrentIdempotency() once: IdempotencyContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<OrderView> {
-    const order = await this.payments.pay({
-      tenant: user.tenant,
-      orderId,
-      paymentKey: once.derive('charge'),
-      simulate: dto.simulate ?? {},
-      signal: once.signal,
-    });
+    const order = await this.payments.pay(user.tenant, orderId, dto.simulate ?? {}, once);
     return showOrder(order, response);
   }
 }

@@ -149,9 +149,10 @@ class MemoryStore implements IdempotencyStore {
   async resolve(
     id: string,
     verdict: 'absent' | { readonly result: Uint8Array | null; readonly ttlMs: number },
+    owner?: string,
   ): Promise<boolean> {
     const row = this.live(id);
-    if (row?.state !== 'uncertain') return false;
+    if (row?.state !== 'uncertain' || (owner ?? row.owner) !== row.owner) return false;
     if (verdict === 'absent') discard(row);
     else this.keepOutcome(row, verdict.result, verdict.ttlMs);
     return true;

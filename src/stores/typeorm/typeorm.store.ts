@@ -9,6 +9,7 @@ import type {
   IdempotencyStore,
   ListFilter,
   SettleResult,
+  StoreTransactions,
   StoredRecord,
 } from '../../engine/store.js';
 import type { Dialect } from './dialects/dialect.js';
@@ -40,11 +41,12 @@ class LostRace extends Error {
  * does not answer, `IDEMPOTENCY_MISCONFIGURED` when it can not work as it is set up.
  */
 export class TypeOrmStore implements IdempotencyStore {
-  readonly transactions = new TypeOrmTransactions(
+  private readonly joint = new TypeOrmTransactions(
     () => this.source(),
     (operation) => this.run(operation),
     () => new LostRace(),
   );
+  readonly transactions: StoreTransactions = this.joint;
   private dialect: Dialect | undefined;
   private readonly dataSource: DataSource | (() => DataSource);
   private readonly options: DialectOptions;
@@ -74,7 +76,7 @@ export class TypeOrmStore implements IdempotencyStore {
     } catch (error) {
       throw error instanceof IdempotencyError ? error : unavailable(dataSource.options.type, error);
     }
-    this.transactions.prepare(this.dialect);
+    this.joint.prepare(this.dialect);
     if (dataSource.options.synchronize === true) await this.run((db) => db.createTable());
     await this.run((db) => this.checkTable(db));
   }
@@ -118,8 +120,9 @@ export class TypeOrmStore implements IdempotencyStore {
   resolve(
     id: string,
     verdict: 'absent' | { readonly result: Uint8Array | null; readonly ttlMs: number },
+    owner?: string,
   ): Promise<boolean> {
-    return this.run((db) => db.resolve(id, verdict));
+    return this.run((db) => db.resolve(id, verdict, owner));
   }
 
   find(id: string): Promise<StoredRecord | null> {

@@ -1,4 +1,4 @@
-import type { DataSource, QueryRunner } from 'typeorm';
+import type { DataSource } from 'typeorm';
 import { IdempotencyError } from '../../engine/errors.js';
 import type {
   BeginResult,
@@ -8,16 +8,16 @@ import type {
   StoreTransaction,
   StoreTransactions,
 } from '../../engine/store.js';
-import { within } from '../../engine/timing.js';
-import { Savepoint } from '../../transactions/savepoint.js';
 import { Seam, refuseUndone } from '../../transactions/seam.js';
-import { TransactionScope, scopeOf, type Watch } from '../../transactions/transaction-scope.js';
+import {
+  scopeOf,
+  type TransactionScope,
+  type Watch,
+} from '../../transactions/transaction-scope.js';
 import { newMark, type Dialect } from './dialects/dialect.js';
 import { SqliteDialect } from './dialects/sqlite.js';
 import { driverError } from './errors.js';
-
-/** Then the connection is ended instead. */
-const LONGEST_ROLLBACK_MS = 5_000;
+import { Part, Whole, type Ending } from './open-transaction.js';
 
 /** Runs a statement as often as the database asks for, and turns what it says into errors of ours. */
 type Run = <T>(operation: (dialect: Dialect) => Promise<T>) => Promise<T>;
@@ -51,7 +51,7 @@ export class TypeOrmTransactions implements StoreTransactions {
   /** From then on queries know which transaction they belong to. */
   prepare(dialect: Dialect): Seam {
     const gate = dialect instanceof SqliteDialect ? dialect.gate : undefined;
-    return Seam.of(this.dataSource(), gate && ((send) => gate.pass(send)));
+    return Seam.of(this.dataSource(), gate);
   }
 
   async open(leaseMs: number, watch: Watch): Promise<StoreTransaction> {
@@ -69,25 +69,37 @@ export class TypeOrmTransactions implements StoreTransactions {
     });
   }
 
-  private openPart(
-    dialect: Dialect,
-    leaseMs: number,
-    watch: Watch,
-    claim?: Claim,
-  ): Promise<Ending> {
+  private async openPart(dialect: Dialect, leaseMs: number, watch: Watch): Promise<Ending> {
     const seam = this.prepare(dialect);
-    return seam.current === undefined
-      ? Whole.open(dialect, this.dataSource(), seam, leaseMs, watch, claim)
-      : Part.open(seam.current, watch);
+    if (seam.current !== undefined) {
+      return Part.open(seam.current, watch);
+    }
+    const whole = Whole.on(dialect, this.dataSource(), seam, watch);
+    await dialect.begin(whole.connection, leaseMs);
+    return whole;
+  }
+
+  private async claimed(dialect: Dialect, request: ClaimRequest, watch: Watch) {
+    const seam = this.prepare(dialect);
+    if (seam.current === undefined) {
+      const part = Whole.on(dialect, this.dataSource(), seam, watch, request);
+      return { part, claim: await dialect.beginWith(part.connection, request) };
+    }
+    const part = await Part.open(seam.current, watch);
+    try {
+      return { part, claim: await dialect.claimWithin(part.scope, request) };
+    } catch (error) {
+      await part.undo();
+      throw error;
+    }
   }
 
   async begin(request: ClaimRequest, watch: Watch): Promise<BeginResult> {
     refuseUndone(scopeOf(this.dataSource()));
     return this.run(async (dialect) => {
-      const part = await this.openPart(dialect, request.leaseMs, watch, request);
+      const { part, claim } = await this.claimed(dialect, request, watch);
       let isOurs = false;
       try {
-        const claim = await dialect.claimWithin(part.scope, request);
         if (claim === undefined) throw this.lostRace();
         if (claim === 'busy') return { type: 'busy' };
         if (claim.type === 'held') return claim;
@@ -107,209 +119,10 @@ interface PoolOptions {
   readonly extra?: { readonly connectionTimeoutMillis?: number; readonly queueLimit?: number };
 }
 
-/** How a transaction ends: a real one by commit and rollback, one inside of another by its savepoint. */
-interface Ending {
-  readonly scope: TransactionScope;
-  /** The work has ended it already: ends what was left behind. */
-  leave(): Promise<void>;
-  keep(): Promise<void>;
-  undo(): Promise<void>;
-  abandon(): Promise<void>;
-  keepAlive(): Promise<void>;
-}
-
-class Whole implements Ending {
-  readonly scope: TransactionScope;
-  private isOver = false;
-  private sending = 0;
-  private speaking: Promise<unknown> | undefined;
-
-  private constructor(
-    private readonly dialect: Dialect,
-    dataSource: DataSource,
-    private readonly runner: QueryRunner,
-    private readonly send: QueryRunner['query'],
-    /** Of the record that is part of it; a step has none. */
-    private readonly claim: Claim | undefined,
-    watch: Watch,
-  ) {
-    const watched = ((...args: Parameters<typeof send>) =>
-      this.watched(() => send(...args))) as typeof send;
-    this.scope = new TransactionScope(dataSource, runner, watched, watch);
-  }
-
-  static async open(
-    dialect: Dialect,
-    dataSource: DataSource,
-    seam: Seam,
-    leaseMs: number,
-    watch: Watch,
-    claim?: Claim,
-  ): Promise<Whole> {
-    const { runner, send } = seam.connection();
-    const whole = new Whole(dialect, dataSource, runner, send, claim, watch);
-    await dialect.begin({ runner, send }, leaseMs);
-    return whole;
-  }
-
-  /** Sends a statement of the work, and looks whether there is a transaction behind it. */
-  private async watched(send: () => Promise<unknown>): Promise<unknown> {
-    this.sending += 1;
-    this.scope.sent += 1;
-    try {
-      await this.speaking;
-      const answer = await send();
-      if (!this.isOver && !this.scope.left && this.dialect.isOver(this.runner, answer)) {
-        await this.left();
-      }
-      return answer;
-    } catch (error) {
-      if (!this.isOver && this.dialect.hasEndedTransaction(driverError(error))) {
-        this.scope.fail(error);
-      }
-      throw error;
-    } finally {
-      this.sending -= 1;
-    }
-  }
-
-  /** After a COMMIT of the work its record is there, as an uncertain one; after a ROLLBACK nothing is. */
-  private async left(): Promise<void> {
-    const on = { runner: this.runner, send: this.send };
-    // without a record nobody can tell, and what may have happened counts as happened
-    this.scope.left = this.claim === undefined || (await this.dialect.isKept(on, this.claim));
-    if (!this.scope.left) {
-      this.scope.fail(rolledBack());
-    }
-    try {
-      this.scope.watch('ended');
-    } catch (error) {
-      this.scope.fail(error);
-      throw error;
-    }
-  }
-
-  async leave(): Promise<void> {
-    if (!this.scope.left) await this.left();
-    if (this.scope.failure !== undefined) throw this.scope.failure;
-    try {
-      await this.keep();
-    } catch (error) {
-      await this.abandon();
-      throw error;
-    }
-  }
-
-  async keep(): Promise<void> {
-    this.isOver = true;
-    await this.speaking;
-    await this.dialect.commit(this.scope);
-    await this.giveBack();
-  }
-
-  /** An owner whose work is busy elsewhere says that it is there. */
-  async keepAlive(): Promise<void> {
-    if (this.isOver || this.sending > 0 || this.speaking !== undefined) return;
-    const spoken = this.dialect.keepAlive({ runner: this.runner, send: this.send });
-    this.speaking = spoken.catch(() => undefined).finally(() => (this.speaking = undefined));
-    try {
-      await spoken;
-    } catch (error) {
-      // after an error of the work the database refuses everything, but it has heard us
-      if (!this.dialect.isRefusal(driverError(error))) throw error;
-    }
-  }
-
-  async undo(): Promise<void> {
-    if (this.isOver) return;
-    this.isOver = true;
-    this.scope.end = 'undone';
-    try {
-      await within(LONGEST_ROLLBACK_MS, this.rollback());
-    } catch {
-      // a lost connection has rolled back by itself, and one that does not answer is made to
-      await this.abandon();
-      return;
-    }
-    await this.giveBack();
-  }
-
-  async abandon(): Promise<void> {
-    this.isOver = true;
-    this.scope.end = 'undone';
-    await this.dialect.discard(this.scope).catch(() => undefined);
-  }
-
-  private async rollback(): Promise<void> {
-    // a transaction that was left open by hand is rolled back with everything around it
-    await this.scope.turns.idle().catch(() => undefined);
-    await this.speaking;
-    await this.dialect.rollback(this.scope);
-  }
-
-  private async giveBack(): Promise<void> {
-    try {
-      await this.dialect.giveBack({ runner: this.runner, send: this.send });
-    } catch {
-      await this.dialect.discard(this.scope).catch(() => undefined);
-    }
-  }
-}
-
-class Part implements Ending {
-  private isOver = false;
-
-  private constructor(
-    readonly scope: TransactionScope,
-    private readonly savepoint: Savepoint,
-    private readonly endTurn: () => void,
-  ) {}
-
-  static async open(around: TransactionScope, watch: Watch): Promise<Part> {
-    const leave = await around.turns.enter();
-    try {
-      const scope = around.child(watch);
-      return new Part(scope, await Savepoint.open(scope), leave);
-    } catch (error) {
-      leave();
-      throw error;
-    }
-  }
-
-  async leave(): Promise<void> {
-    await this.end(async () => this.scope.watch('ended'));
-  }
-
-  keep(): Promise<void> {
-    return this.end(() => this.savepoint.keep());
-  }
-
-  async undo(): Promise<void> {
-    if (!this.isOver) {
-      // when even that fails, so will everything around it
-      await this.end(() => this.savepoint.undo()).catch(() => undefined);
-    }
-  }
-
-  /** What is around it decides. */
-  async abandon(): Promise<void> {
-    await this.undo();
-  }
-
-  /** What is around it does. */
-  async keepAlive(): Promise<void> {}
-
-  private async end(how: () => Promise<void>): Promise<void> {
-    this.isOver = true;
-    try {
-      await how();
-    } finally {
-      this.endTurn();
-    }
-  }
-}
-
 class TypeOrmTransaction implements StoreTransaction {
+  /** What goes out with COMMIT. */
+  private last: string | undefined;
+
   constructor(
     private readonly dialect: Dialect,
     private readonly ending: Ending,
@@ -326,7 +139,12 @@ class TypeOrmTransaction implements StoreTransaction {
 
   async complete(request: CompleteRequest): Promise<boolean> {
     const scope = await this.closed();
-    const isWhole = !scope.isLeft && (await this.dialect.completeWithin(scope, request, this.mark));
+    if (this.ending instanceof Whole && !this.ending.mayBeAnother) {
+      this.last = this.dialect.finalStatement(scope, request, this.mark);
+    }
+    const isWhole =
+      this.last !== undefined ||
+      (!scope.isLeft && (await this.dialect.completeWithin(scope, request, this.mark)));
     if (!isWhole) await this.ending.leave();
     return isWhole;
   }
@@ -372,7 +190,7 @@ class TypeOrmTransaction implements StoreTransaction {
   }
 
   commit(): Promise<void> {
-    return this.ending.keep();
+    return this.ending.keep(this.last);
   }
 
   rollback(): Promise<void> {
@@ -394,14 +212,6 @@ class TypeOrmTransaction implements StoreTransaction {
   isRefusal(error: unknown): boolean {
     return this.dialect.isRefusal(driverError(error));
   }
-}
-
-function rolledBack(): IdempotencyError {
-  return new IdempotencyError(
-    'IDEMPOTENCY_TRANSACTION_BROKEN',
-    'The handler rolled back the transaction that it was part of, and nothing of it was kept. Throw an ' +
-      'error instead, or use a transaction of its own inside.',
-  );
 }
 
 function leftOpen(cause: unknown): IdempotencyError {

@@ -29,6 +29,16 @@ export function verdictCases(test: ContractCase): void {
     assert.ok(claim.fence > old.fence);
   });
 
+  test('a verdict on one attempt says nothing of another', async (bench) => {
+    const { id, owner } = await bench.uncertain();
+    const outcome = { result: bytes('verdict'), ttlMs: MINUTE };
+    await bench.unchanged(id, async () => {
+      assert.equal(await bench.store.resolve(id, 'absent', randomId()), false);
+      assert.equal(await bench.store.resolve(id, outcome, randomId()), false);
+    });
+    assert.equal(await bench.store.resolve(id, outcome, owner), true);
+  });
+
   test('a resolved outcome expires like any other', async (bench) => {
     const { id } = await bench.uncertain();
     await bench.store.resolve(id, { result: bytes('x'), ttlMs: bench.brief });

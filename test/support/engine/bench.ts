@@ -7,6 +7,7 @@ import { emitterFor, type IdempotencyHooks } from '../../../src/engine/events.js
 import { fingerprint } from '../../../src/engine/fingerprint.js';
 import { newOwner, recordId } from '../../../src/engine/identity.js';
 import type {
+  KeptOutcome,
   Operation,
   OperationPolicy,
   Outcome,
@@ -157,6 +158,7 @@ export class Bench {
       onTakenOver: tell('onTakenOver'),
       onReleased: tell('onReleased'),
       onUncertain: tell('onUncertain'),
+      onEscaped: tell('onEscaped'),
       onUnprotected: tell('onUnprotected'),
       onRecordingFailed: tell('onRecordingFailed'),
     };
@@ -174,8 +176,8 @@ export function recorded(text: string): Uint8Array {
   return encodeEnvelope({ kind: 'value', meta: {}, body: Buffer.from(text) });
 }
 
-export function complete(text: string): Outcome {
-  return { type: 'complete', result: recorded(text) };
+export function complete(text: string): KeptOutcome {
+  return { type: 'complete', result: recorded(text), returned: true };
 }
 
 export const RELEASE: Outcome = { type: 'release' };

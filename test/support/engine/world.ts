@@ -1,5 +1,6 @@
 import { jest } from '@jest/globals';
 import type fc from 'fast-check';
+import type { Attempt } from '../../../src/engine/attempt.js';
 import { IdempotencyEngine } from '../../../src/engine/engine.js';
 import { decodeEnvelope } from '../../../src/engine/envelope.js';
 import { fingerprint } from '../../../src/engine/fingerprint.js';
@@ -19,6 +20,9 @@ export interface Plan {
   readonly onConcurrent: OperationPolicy['onConcurrent'];
   readonly losesClaimReply: boolean;
   readonly losesSettleReply: boolean;
+  readonly onUnknownOutcome?: OperationPolicy['onUnknownOutcome'];
+  /** Its effect is a step, which is over before the work is. */
+  readonly isStep?: boolean;
 }
 
 /**
@@ -29,6 +33,8 @@ export class World {
   readonly store = memoryStore({ now: () => Date.now() });
   readonly effects: number[] = [];
   readonly answers = new Map<number, string>();
+  /** How many effects there had been when the first step answered. */
+  effectsAtFirstStep: number | undefined;
   /** Owners in the order in which the store made them so, and outcomes in the order it took them. */
   readonly claims: string[] = [];
   readonly recorded: { owner: string; text: string; stale: boolean }[] = [];
@@ -40,13 +46,22 @@ export class World {
   async start(index: number, plan: Plan): Promise<void> {
     const engine = this.engine(this.scheduled(index, plan));
     await engine.start();
-    const work = async (): Promise<Outcome> => {
+    const work = async (attempt: Attempt): Promise<Outcome> => {
       await this.point(index, 'begins');
-      this.effects.push(index);
+      if (plan.isStep === true) {
+        try {
+          await attempt.step('effect', () => this.effect(index));
+        } catch {
+          return RELEASE;
+        }
+        this.effectsAtFirstStep ??= this.effects.length;
+      } else {
+        this.effects.push(index);
+      }
       await this.point(index, 'ends');
       return outcomeOf(plan, index);
     };
-    void engine.run(operation(plan.onConcurrent), work).then(
+    void engine.run(operation(plan), work).then(
       (result) =>
         this.answers.set(
           index,
@@ -88,7 +103,7 @@ export class World {
   }
 
   /** What a client gets who comes back when every lease is over. */
-  async afterwards(): Promise<string> {
+  async afterwards(plan: Partial<Plan> = {}): Promise<string> {
     for (const engine of this.engines) {
       engine.stop();
     }
@@ -96,7 +111,12 @@ export class World {
     const engine = this.engine(this.store);
     await engine.start();
     try {
-      const result = await engine.run(operation('reject'), async () => complete('late'));
+      const result = await engine.run(operation(plan), async (attempt) => {
+        if (plan.isStep === true) {
+          await attempt.step('effect', async () => this.effects.push(NaN));
+        }
+        return complete('late');
+      });
       return result.type === 'replayed' ? `replayed ${textOf(result.outcome.body)}` : result.type;
     } catch (error) {
       return (error as { code: string }).code;
@@ -115,6 +135,11 @@ export class World {
     });
     this.engines.push(engine);
     return engine;
+  }
+
+  private async effect(index: number): Promise<void> {
+    this.effects.push(index);
+    await this.point(index, 'has had its effect');
   }
 
   private async point(index: number, label: string): Promise<void> {
@@ -166,6 +191,8 @@ export class World {
         return answer;
       },
       renew: (claims, leaseMs) => call('renew', () => store.renew(claims, leaseMs)),
+      keepSteps: (claim, steps) => call('keep', () => store.keepSteps(claim, steps)),
+      resolve: (id, verdict) => call('resolve', () => store.resolve(id, verdict)),
       find: (id) => call('find', () => store.find(id)),
       release: (claim) => settle(claim, 'release', () => store.release(claim)),
       markUncertain: (claim) => settle(claim, 'uncertain', () => store.markUncertain(claim)),
@@ -180,13 +207,13 @@ export class World {
   }
 }
 
-function operation(onConcurrent: OperationPolicy['onConcurrent']): Operation {
+function operation({ onConcurrent = 'reject', onUnknownOutcome }: Partial<Plan>): Operation {
   return {
     identity,
     id: recordId(identity),
     fingerprint: fingerprint(identity, {}),
     handler: 'h',
-    policy: { ...POLICY, onConcurrent },
+    policy: { ...POLICY, onConcurrent, onUnknownOutcome },
     encodeVerdict: () => new Uint8Array(),
   };
 }

@@ -218,7 +218,7 @@ function broken(sound: IdempotencyStore, bug: Partial<IdempotencyStore>): Idempo
     markUncertain: (claim) => sound.markUncertain(claim),
     startEffect: (claim) => sound.startEffect(claim),
     keepSteps: (claim, steps) => sound.keepSteps(claim, steps),
-    resolve: (id, verdict) => sound.resolve(id, verdict),
+    resolve: (id, verdict, owner) => sound.resolve(id, verdict, owner),
     find: (id) => sound.find(id),
     list: (filter) => sound.list(filter),
     forget: (id) => sound.forget(id),

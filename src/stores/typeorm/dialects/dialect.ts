@@ -101,6 +101,25 @@ export abstract class Dialect {
     on: Connection,
     request: ClaimRequest,
   ): Promise<Won | Held | 'busy' | undefined>;
+  /** Opens a transaction and claims in it. When this throws, nothing is left open. */
+  async beginWith(on: Connection, request: ClaimRequest): Promise<Won | Held | 'busy' | undefined> {
+    await this.begin(on, request.leaseMs);
+    try {
+      return await this.claimWithin(on, request);
+    } catch (error) {
+      await this.giveUp(on);
+      throw error;
+    }
+  }
+
+  /**
+   * The statement that completes the record, for those who can send it together with COMMIT: it fails when the
+   * transaction is not the one that `mark` was set in. `undefined`: it is sent by itself, by `completeWithin`.
+   */
+  finalStatement(_on: Connection, _request: CompleteRequest, _mark: string): string | undefined {
+    return undefined;
+  }
+
   /** The last statement of the transaction. False when it is no longer the one that `mark` was set in. */
   abstract completeWithin(on: Connection, request: CompleteRequest, mark: string): Promise<boolean>;
 
@@ -117,7 +136,8 @@ export abstract class Dialect {
     parameters: readonly unknown[],
   ): Promise<number>;
 
-  async commit({ runner }: Connection): Promise<void> {
+  /** @param _finally a statement that `finalStatement` answered */
+  async commit({ runner }: Connection, _finally?: string): Promise<void> {
     await runner.commitTransaction();
   }
 
@@ -128,6 +148,16 @@ export abstract class Dialect {
   /** Gives the connection back after its transaction. */
   async giveBack({ runner }: Connection): Promise<void> {
     await runner.release();
+  }
+
+  /** Ends a transaction that failed before it was anybody's. */
+  protected async giveUp(on: Connection): Promise<void> {
+    try {
+      await this.rollback(on);
+      await this.giveBack(on);
+    } catch {
+      await this.discard(on);
+    }
   }
 
   /** Ends a connection that cannot be trusted any more. */
@@ -173,19 +203,20 @@ export abstract class Dialect {
   async resolve(
     id: string,
     verdict: 'absent' | { readonly result: Uint8Array | null; readonly ttlMs: number },
+    owner?: string,
   ): Promise<boolean> {
-    const { table } = this.names;
-    const isUncertain = `id = ? AND ${isUncertainSql(this.now)}`;
+    const update = `UPDATE ${this.names.table} SET`;
+    const isUncertain = `id = ? AND ${owner === undefined ? '' : 'owner = ? AND '}${isUncertainSql(this.now)}`;
+    const named = (owner === undefined ? [id] : [id, owner]).map((hex) => this.token(hex));
     if (verdict === 'absent') {
-      const sql = `UPDATE ${table} SET state = 0, lease_until = ${RELEASED} WHERE ${isUncertain}`;
-      return (await this.execute(sql, [this.token(id)])) > 0;
+      const sql = `${update} state = 0, lease_until = ${RELEASED} WHERE ${isUncertain}`;
+      return (await this.execute(sql, named)) > 0;
     }
     const sql =
-      `UPDATE ${table} SET state = ?, result = ?, expires_at = ${this.now} + ?, ` +
-      `lease_until = NULL, steps = NULL WHERE ${isUncertain}`;
+      `${update} state = ?, result = ?, expires_at = ${this.now} + ?, lease_until = NULL, ` +
+      `steps = NULL WHERE ${isUncertain}`;
     const { result, ttlMs } = verdict;
-    const parameters = [outcomeState(result), bytes(result), ttlMs, this.token(id)];
-    return (await this.execute(sql, parameters)) > 0;
+    return (await this.execute(sql, [outcomeState(result), bytes(result), ttlMs, ...named])) > 0;
   }
 
   async find(id: string): Promise<StoredRecord | null> {

@@ -49,7 +49,7 @@ export class MariaDbDialect extends MySqlDialect {
     return true;
   }
 
-  protected override async writeWithin(
+  protected override async sendWithin(
     { send }: Connection,
     request: ClaimRequest,
     seen: Row | undefined,

@@ -34,6 +34,8 @@ export class MySqlDialect extends Dialect {
     hex: (column) => `LOWER(HEX(${column}))`,
     text: (column) => `CAST(${column} AS CHAR)`,
   };
+  /** In a transaction at that level every read locks, and of what is not there a whole gap. */
+  private readsLock = this.dataSource.options.isolationLevel === 'SERIALIZABLE';
   private readonly locks = new WeakMap<QueryRunner, string[]>();
 
   constructor(dataSource: DataSource, names: TableNames, clock?: string) {
@@ -62,6 +64,7 @@ export class MySqlDialect extends Dialect {
     const [level] = await this.select(
       `SHOW VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')`,
     );
+    this.readsLock ||= level?.Value === 'SERIALIZABLE';
     if (level?.Value === 'READ-UNCOMMITTED') {
       throw misconfigured(
         'The sessions of the DataSource of the idempotency store run at READ UNCOMMITTED, where a ' +
@@ -124,20 +127,23 @@ export class MySqlDialect extends Dialect {
     request: ClaimRequest,
   ): Promise<Won | Held | 'busy' | undefined> {
     const isOurs = await this.lock(on, request.id);
-    const read = `SELECT ${this.now} AS now, ${this.columns()} FROM ${this.names.table} WHERE id = ?`;
-    const id = this.token(request.id);
-    const [seen] = (await on.send(read, [id])) as Row[];
-    const held = heldBy(seen);
-    if (held !== undefined || !isOurs) return held ?? 'busy';
+    if (this.readsLock && !isOurs) return 'busy';
+    const unleased = withoutLease(request);
+    let seen = this.readsLock ? undefined : await this.look(on, request);
     try {
-      await this.writeWithin(on, withoutLease(request), seen);
+      if (this.readsLock && !(await this.writeWithin(on, unleased, undefined))) {
+        seen = await this.look(on, request);
+        if (seen === undefined) return undefined;
+      }
+      const held = heldBy(seen);
+      if (held !== undefined || !isOurs) return held ?? 'busy';
+      const isWritten = this.readsLock && seen === undefined;
+      if (!isWritten && !(await this.writeWithin(on, unleased, seen))) return undefined;
     } catch (error) {
-      const { errno } = driverError(error);
-      if (errno === DUPLICATE) return undefined;
-      if (errno === LOCK_WAIT_TIMEOUT) return 'busy';
+      if (driverError(error).errno === LOCK_WAIT_TIMEOUT) return 'busy';
       throw error;
     }
-    const [row] = (await on.send(read, [id])) as Row[];
+    const row = await this.look(on, request);
     if (row?.owner !== request.owner) return undefined;
     const takenOver = seen !== undefined && isUnsettled(toRecord(seen));
     const mark = newMark();
@@ -188,7 +194,28 @@ export class MySqlDialect extends Dialect {
     return true;
   }
 
-  protected async writeWithin(
+  private async look({ send }: Connection, { id }: ClaimRequest): Promise<Row | undefined> {
+    const sql = `SELECT ${this.now} AS now, ${this.columns()} FROM ${this.names.table} WHERE id = ?`;
+    const [row] = (await send(sql, [this.token(id)])) as Row[];
+    return row;
+  }
+
+  /** False when there is a row where none was seen. */
+  private async writeWithin(
+    on: Connection,
+    request: ClaimRequest,
+    seen: Row | undefined,
+  ): Promise<boolean> {
+    try {
+      await this.sendWithin(on, request, seen);
+      return true;
+    } catch (error) {
+      if (driverError(error).errno === DUPLICATE) return false;
+      throw error;
+    }
+  }
+
+  protected async sendWithin(
     { send }: Connection,
     request: ClaimRequest,
     seen: Row | undefined,
@@ -365,8 +392,8 @@ interface Affected {
 const IN_TRANSACTION = 1;
 /** The server takes no more (a year). */
 const LONGEST_WAIT_SECONDS = 31_536_000;
-/** Shutdown, aborted or killed connections, and time-outs of silent ones. */
-const CONNECTION_LOST = new Set([1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 4031]);
+/** Shutdown, an error in the middle of COMMIT, aborted or killed connections, and time-outs of silent ones. */
+const CONNECTION_LOST = new Set([1053, 1180, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 4031]);
 const RECORD_CHANGED = 1020;
 const UNKNOWN_DATABASE = 1049;
 const UNKNOWN_COLUMN = 1054;

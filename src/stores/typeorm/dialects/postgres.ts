@@ -9,6 +9,7 @@ import {
   isInProgressSql,
   isUnsettled,
   selectList,
+  stateCode,
   toRecord,
 } from '../rows.js';
 import type { Readers, Row } from '../rows.js';
@@ -101,51 +102,86 @@ export class PostgresDialect extends Dialect {
   }
 
   async begin({ runner, send }: Connection, idleMs: number): Promise<void> {
-    const { isolationLevel } = this.dataSource.options;
-    const level = isolationLevel === undefined ? '' : ` ISOLATION LEVEL ${isolationLevel}`;
     await runner.broadcaster.broadcast('BeforeTransactionStart');
     try {
-      await send(
-        `START TRANSACTION${level}; ` +
-          `SET LOCAL idle_in_transaction_session_timeout = ${Math.min(Math.ceil(idleMs), LONGEST_IDLE_MS)}`,
-      );
+      await send(this.beginSql(idleMs));
     } catch (error) {
       await this.discard({ runner });
       throw error;
     }
-    Object.assign(runner, { isTransactionActive: true, transactionDepth: 1 });
-    await runner.broadcaster.broadcast('AfterTransactionStart');
+    await begun(runner);
   }
 
-  /** Of those who come at the same time one gets the lock; the others need not wait to be told so. */
-  async claimWithin(
-    { send }: Connection,
+  /** One message for both: a transaction costs no round trip more for its claim. */
+  override async beginWith(
+    on: Connection,
     request: ClaimRequest,
   ): Promise<Won | Held | 'busy' | undefined> {
+    const { runner } = on;
+    await runner.broadcaster.broadcast('BeforeTransactionStart');
+    try {
+      const sql = `${this.beginSql(request.leaseMs)}; ${this.claimWithinSql(request)}`;
+      const [row] = await this.sendTogether(runner, sql);
+      await begun(runner);
+      return await this.met(on, request, row as Row);
+    } catch (error) {
+      Object.assign(runner, { isTransactionActive: true, transactionDepth: 1 });
+      await this.giveUp(on);
+      throw error;
+    }
+  }
+
+  async claimWithin(
+    on: Connection,
+    request: ClaimRequest,
+  ): Promise<Won | Held | 'busy' | undefined> {
+    const [row] = (await on.send(this.claimWithinSql(request))) as [Row];
+    return this.met(on, request, row);
+  }
+
+  private beginSql(idleMs: number): string {
+    const { isolationLevel } = this.dataSource.options;
+    const level = isolationLevel === undefined ? '' : ` ISOLATION LEVEL ${isolationLevel}`;
+    const limit = Math.min(Math.ceil(idleMs), LONGEST_IDLE_MS);
+    return `START TRANSACTION${level}; SET LOCAL idle_in_transaction_session_timeout = ${limit}`;
+  }
+
+  /**
+   * Of those who come at the same time one gets the lock; the others need not wait to be told so. Without
+   * parameters, which messages of several statements cannot have: what came from outside is in hex.
+   */
+  private claimWithinSql(request: ClaimRequest): string {
     const { table, fence } = this.names;
-    const sql = `
+    const { id, owner, fingerprint, scope, operation, key, ttlMs } = request;
+    const texts = [scope, operation, key].map((text) => hexText(printable(text)));
+    const uuid = `'${hexOnly(id)}'::uuid`;
+    const expiry = `now + ${Number(ttlMs)}::bigint`;
+    return `
       WITH clock AS MATERIALIZED (SELECT ${this.now} AS now),
-      turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock($10::bigint) AS ours),
+      turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(${lockOf(id)}) AS ours),
       inserted AS (
         INSERT INTO ${table} (id, owner, fingerprint, scope, operation, idempotency_key, fence,
           state, attempts_started, attempts_finished, claimed_at, lease_until, expires_at, sweep_at)
-        SELECT $1::uuid, $2::uuid, $3::bytea, $4::text, $5::text, $6::text,
-          nextval(${literal(fence)}), $9::smallint, 1, 0, now, now + $7::bigint, now + $8::bigint,
-          now + $8::bigint
-        FROM clock, turn WHERE turn.ours AND NOT EXISTS (SELECT 1 FROM ${table} WHERE id = $1::uuid)
+        SELECT ${uuid}, '${hexOnly(owner)}'::uuid, ${hexBytes(fingerprint)}, ${texts.join(', ')},
+          nextval(${literal(fence)}), ${stateCode('uncertain')}, 1, 0, now, NULL, ${expiry}, ${expiry}
+        FROM clock, turn WHERE turn.ours AND NOT EXISTS (SELECT 1 FROM ${table} WHERE id = ${uuid})
         ON CONFLICT (id) DO NOTHING
         RETURNING *
       ),
       found AS (
         SELECT true AS inserted, i.* FROM inserted i
-        UNION ALL SELECT false, e.* FROM ${table} e WHERE e.id = $1::uuid
+        UNION ALL SELECT false, e.* FROM ${table} e WHERE e.id = ${uuid}
       )
       SELECT turn.ours, r.inserted, clock.now, pg_current_xact_id_if_assigned()::text AS xact,
         ${selectList(this.readers, 'clock.now', { prefix: 'r.' })}
       FROM clock CROSS JOIN turn LEFT JOIN found r ON true`;
-    const unleased = withoutLease(request);
-    const parameters = [...this.claimParameters(unleased), lockOf(request.id)];
-    const [row] = (await send(sql, parameters)) as [Row];
+  }
+
+  private async met(
+    { send }: Connection,
+    request: ClaimRequest,
+    row: Row,
+  ): Promise<Won | Held | 'busy' | undefined> {
     if (row.inserted === true) {
       return { type: 'won', claimed: won(row, false), mark: row.xact as string };
     }
@@ -154,7 +190,7 @@ export class PostgresDialect extends Dialect {
     if (held !== undefined || row.ours !== true) {
       return held ?? 'busy';
     }
-    return there && this.takeOverWithin(send, unleased, there);
+    return there && this.takeOverWithin(send, withoutLease(request), there);
   }
 
   private async takeOverWithin(
@@ -174,9 +210,53 @@ export class PostgresDialect extends Dialect {
   }
 
   async completeWithin(on: Connection, request: CompleteRequest, mark: string): Promise<boolean> {
-    const isThisOne = 'state = 2 AND lease_until IS NULL AND pg_current_xact_id()::text = ?';
-    const { sql, parameters } = this.completion(request, isThisOne);
+    const { sql, parameters } = this.completion(request, `${IS_PART_OF} = ?`);
     return (await this.affected(on, sql, [...parameters, mark])) > 0;
+  }
+
+  /** Dividing by the number of rows that were met fails the message, and with it the COMMIT behind it. */
+  override finalStatement(
+    { runner }: Connection,
+    request: CompleteRequest,
+    mark: string,
+  ): string | undefined {
+    const { databaseConnection } = runner as unknown as { databaseConnection?: PgClient };
+    const { id, owner, result, ttlMs } = request;
+    // without the status, whether the work has left its transaction has to be seen before
+    const tells = databaseConnection?.getTransactionStatus !== undefined;
+    if (!tells || (result?.length ?? 0) > LARGEST_INLINE) {
+      return undefined;
+    }
+    const state = stateCode(result === null ? 'tombstone' : 'completed');
+    return `
+      WITH done AS (
+        UPDATE ${this.names.table} SET state = ${state}, result = ${hexBytes(result)},
+          expires_at = ${this.now} + ${Number(ttlMs)}::bigint, lease_until = NULL, steps = NULL,
+          attempts_finished = attempts_finished + 1
+        WHERE id = '${hexOnly(id)}'::uuid AND owner = '${hexOnly(owner)}'::uuid
+          AND ${IS_PART_OF} = '${hexOnly(mark)}'
+        RETURNING 1
+      )
+      SELECT 1 / count(*) FROM done`;
+  }
+
+  override async commit(on: Connection, finally_?: string): Promise<void> {
+    const { runner } = on;
+    if (finally_ === undefined) {
+      return super.commit(on);
+    }
+    await runner.broadcaster.broadcast('BeforeTransactionCommit');
+    await this.sendTogether(runner, `${finally_}; COMMIT`);
+    Object.assign(runner, { isTransactionActive: false, transactionDepth: 0 });
+    await runner.broadcaster.broadcast('AfterTransactionCommit');
+  }
+
+  /** Several statements in one message, which TypeORM would answer nothing of. Answers the last one's rows. */
+  private async sendTogether(runner: QueryRunner, sql: string): Promise<Row[]> {
+    const client = (await runner.connect()) as PgClient;
+    this.dataSource.logger.logQuery(sql, [], runner);
+    const results = await client.query(sql);
+    return results.at(-1)?.rows ?? [];
   }
 
   protected async affected(
@@ -274,8 +354,20 @@ export class PostgresDialect extends Dialect {
 
 /** Newer versions of `pg` tell what the server said of the transaction with its last answer. */
 interface PgClient {
+  query(sql: string): Promise<readonly { readonly rows: Row[] }[]>;
   getTransactionStatus?(): string | null;
 }
+
+/** As TypeORM has it. */
+async function begun(runner: QueryRunner): Promise<void> {
+  Object.assign(runner, { isTransactionActive: true, transactionDepth: 1 });
+  await runner.broadcaster.broadcast('AfterTransactionStart');
+}
+
+/** The row that was written in this very transaction. */
+const IS_PART_OF = 'state = 2 AND lease_until IS NULL AND pg_current_xact_id()::text';
+/** Larger results travel as parameters, by themselves. */
+const LARGEST_INLINE = 65_536;
 
 interface Discardable {
   releasePostgresConnection(error: Error): Promise<void>;
@@ -297,6 +389,24 @@ const INVALID_SCHEMA = '3F000';
 /** A lock of the record's own, until the transaction ends: half of its id. */
 function lockOf(id: string): string {
   return BigInt.asIntN(64, BigInt(`0x${id.slice(0, 16)}`)).toString();
+}
+
+/** @throws for what is no hex, and so could be anything else to the database */
+function hexOnly(hex: string): string {
+  if (!/^[0-9a-f]*$/.test(hex)) {
+    throw new Error('not hex');
+  }
+  return hex;
+}
+
+function hexBytes(value: Uint8Array | null): string {
+  return value === null ? 'NULL' : `decode('${bytes(value)!.toString('hex')}', 'hex')`;
+}
+
+function hexText(text: string | null): string {
+  return text === null
+    ? 'NULL'
+    : `convert_from(decode('${Buffer.from(text).toString('hex')}', 'hex'), 'UTF8')`;
 }
 
 function literal(text: string): string {

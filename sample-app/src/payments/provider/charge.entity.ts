@@ -1,6 +1,6 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 
-/** One line in the provider's ledger: money that was taken. */
+/** One line in the provider's ledger: what became of one of its idempotency keys, for good. */
 @Entity({ name: 'charge' })
 export class Charge {
   @PrimaryColumn({ type: 'varchar', length: 36 })
@@ -15,4 +15,7 @@ export class Charge {
 
   @Column({ name: 'amount_cents', type: 'int' })
   amountCents!: number;
+
+  @Column({ type: 'varchar', length: 16, default: 'charged' })
+  state!: 'charged' | 'declined';
 }

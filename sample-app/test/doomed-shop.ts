@@ -1,0 +1,38 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import type { Failpoint } from '../../src/engine/failpoints.js';
+import type { DatabaseConfig } from '../src/database/database.options.js';
+import { Client } from './client.js';
+
+const LOADER = fileURLToPath(new URL('./library-loader.mjs', import.meta.url));
+const SERVER = fileURLToPath(new URL('./shop-server.ts', import.meta.url));
+
+export interface DoomedOptions {
+  readonly database: DatabaseConfig;
+  /** Where the process kills itself with SIGKILL. */
+  readonly dieAt: Failpoint;
+}
+
+export interface DoomedShop {
+  readonly alice: Client;
+  /** By which signal it ended. */
+  readonly died: Promise<NodeJS.Signals | null>;
+}
+
+/** Starts the application in a process of its own. */
+export async function startDoomedShop(options: DoomedOptions): Promise<DoomedShop> {
+  const child = fork(SERVER, [JSON.stringify(options)], {
+    execArgv: ['--import', LOADER],
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+  const died = once(child, 'exit').then(([, signal]) => signal as NodeJS.Signals | null);
+  const port = await Promise.race([
+    once(child, 'message').then(([message]) => message as number),
+    died,
+  ]);
+  if (typeof port !== 'number') {
+    throw new Error('The application ended before it listened.');
+  }
+  return { alice: new Client(`http://127.0.0.1:${port}`, 'alice'), died };
+}

@@ -1,0 +1,150 @@
+import { answerOf, checkSameRequest, outcomeUncertain, storeUnavailable } from './answers.js';
+import { Attempt } from './attempt.js';
+import type { EngineOptions } from './engine-options.js';
+import { IdempotencyError } from './errors.js';
+import { failpoint } from './failpoints.js';
+import { newOwner } from './identity.js';
+import { windowOf } from './key-time.js';
+import { claimRequest, type Operation, type RunResult } from './operation.js';
+import { keyExpired } from './retention.js';
+import { StepKeeper } from './step-keeper.js';
+import { Steps } from './steps.js';
+import type { Claim, ClaimRequest, ClaimResult } from './store.js';
+import { jittered, pause, within } from './timing.js';
+import { settleUnknown } from './unknown-outcome.js';
+import type { WaitingRoom } from './waiting-room.js';
+
+const CLAIM_TRIES = 3;
+
+/** Makes an attempt the owner of its key, or finds the answer that is there already. */
+export class Claimer {
+  constructor(
+    private readonly options: EngineOptions,
+    private readonly waitingRoom: WaitingRoom,
+    private readonly closing: AbortSignal,
+  ) {}
+
+  async claimOrAnswer(operation: Operation): Promise<Attempt | RunResult> {
+    const { policy, id } = operation;
+    const request = claimRequest(operation, newOwner(), this.options.mask);
+    const deadline = performance.now() + policy.waitTimeoutMs;
+    let met: IdempotencyError | undefined;
+    let isJudged = false;
+    for (;;) {
+      const { result, askedAt } = await this.askStore(request).catch((error: unknown) => {
+        // who has met another attempt never runs beside it, whatever becomes of the store
+        throw met ?? error;
+      });
+      if (result.type === 'claimed') {
+        return this.claimed(operation, request, result, askedAt);
+      }
+      const { record } = result;
+      if (record.state === 'uncertain' && !isJudged) {
+        isJudged = true;
+        met = outcomeUncertain();
+        checkSameRequest(record.fingerprint, operation.fingerprint);
+        const ttlMs = windowOf(operation.identity.key, policy.ttlMs, result.now);
+        if (await settleUnknown(this.options, operation, record, ttlMs)) {
+          continue;
+        }
+      }
+      try {
+        return answerOf(record, operation.fingerprint, result.now);
+      } catch (error) {
+        const left = deadline - performance.now();
+        const waits = policy.onConcurrent === 'wait' && left > 0 && !this.closing.aborted;
+        if (!waits || (error as IdempotencyError).code !== 'IDEMPOTENCY_IN_PROGRESS') {
+          throw error;
+        }
+        met = error as IdempotencyError;
+        await this.waitingRoom.wait(id, left);
+      }
+    }
+  }
+
+  private async claimed(
+    operation: Operation,
+    request: ClaimRequest,
+    result: Extract<ClaimResult, { type: 'claimed' }>,
+    askedAt: number,
+  ): Promise<Attempt> {
+    const expired = keyExpired(operation, result.now);
+    if (expired !== undefined) {
+      await this.giveBack(request);
+      throw expired;
+    }
+    const steps = await this.stepsOf(operation, request, result);
+    if (result.takenOver) {
+      this.options.emit('onTakenOver', {
+        handler: operation.handler,
+        record: operation.id,
+        attempt: result.attempt,
+      });
+    }
+    const ttlMs = windowOf(operation.identity.key, operation.policy.ttlMs, result.now);
+    const keeperOf = (attempt: Attempt) => new StepKeeper(this.options, operation, attempt);
+    return new Attempt(operation, request.owner, result, askedAt, ttlMs, steps, keeperOf);
+  }
+
+  /** What earlier attempts have finished. Another request, or a server that cannot read it, must not go on there. */
+  private async stepsOf(
+    operation: Operation,
+    claim: Claim,
+    { steps }: Extract<ClaimResult, { type: 'claimed' }>,
+  ): Promise<Steps> {
+    try {
+      return Steps.decode(steps, operation.fingerprint, operation.policy.maxResultBytes);
+    } catch (error) {
+      await this.giveBack(claim);
+      throw error;
+    }
+  }
+
+  /** Asks again with the same owner token when a reply got lost: the store recognises its own claim. */
+  private async askStore(request: ClaimRequest): Promise<{ result: ClaimResult; askedAt: number }> {
+    const deadline = performance.now() + this.options.storeTimeoutMs;
+    let answer: Promise<unknown> | undefined;
+    let failure: unknown;
+    let rest = 0;
+    for (let tries = 1; tries <= CLAIM_TRIES && performance.now() + rest < deadline; tries += 1) {
+      if (rest > 0) {
+        await pause(rest);
+      }
+      rest = jittered(50 * tries);
+      try {
+        await failpoint('claim:before');
+        const askedAt = performance.now();
+        const claim = this.options.store.claim(request);
+        answer = claim;
+        const result = await within(Math.max(1, deadline - askedAt), claim);
+        if (result.type === 'held' || performance.now() - askedAt < request.leaseMs) {
+          return { result, askedAt };
+        }
+        failure = new Error('The claim was over before the store had answered.');
+      } catch (error) {
+        if (!isOutage(error)) {
+          throw error;
+        }
+        failure = error;
+      }
+    }
+    void this.giveBack(request, answer);
+    throw storeUnavailable(failure);
+  }
+
+  /** The claim was made, or may be made yet, and the handler will not run. */
+  private async giveBack(claim: Claim, answer?: Promise<unknown>): Promise<void> {
+    const { storeTimeoutMs } = this.options;
+    await Promise.allSettled([answer && within(storeTimeoutMs, answer)]);
+    try {
+      await within(storeTimeoutMs, this.options.store.release(claim));
+    } catch {
+      // the lease ends by itself
+    }
+  }
+}
+
+/** A store that is set up wrongly says so, and will again. */
+function isOutage(error: unknown): boolean {
+  return !(error instanceof IdempotencyError) || error.code === 'IDEMPOTENCY_STORE_UNAVAILABLE';
+}

@@ -1,0 +1,87 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { connect, createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { eventually } from './http.js';
+
+export interface PgBouncer {
+  /** The same database through the bouncer. */
+  via(url: string): string;
+  stop(): Promise<void>;
+}
+
+/** False where there is none, which stops the run with `REQUIRE_SERVICES=1`. */
+export function hasPgBouncer(): boolean {
+  if (spawnSync('pgbouncer', ['--version']).status === 0) {
+    return true;
+  }
+  const missing = 'PgBouncer is missing: apt-get install pgbouncer.';
+  if (process.env.REQUIRE_SERVICES === '1') {
+    throw new Error(`REQUIRE_SERVICES=1, but ${missing}`);
+  }
+  console.warn(`${missing} Nothing is tested behind it.`);
+  return false;
+}
+
+/** A bouncer in transaction pooling, with two connections to the server for everybody. */
+export async function startPgBouncer(serverUrl: string): Promise<PgBouncer> {
+  const server = new URL(serverUrl);
+  const folder = await mkdtemp(join(tmpdir(), 'idempotency-pgbouncer-'));
+  await chmod(folder, 0o755);
+  const port = await freePort();
+  const password = server.password === '' ? '' : ` password=${decodeURIComponent(server.password)}`;
+  const file = join(folder, 'pgbouncer.ini');
+  await writeFile(
+    file,
+    `[databases]
+* = host=${server.hostname} port=${server.port || 5432} user=${server.username}${password}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = ${port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+ignore_startup_parameters = options
+default_pool_size = 2
+`,
+  );
+  // it refuses to run as root
+  const user = process.getuid?.() === 0 ? ['--user', 'nobody'] : [];
+  const bouncer = spawn('pgbouncer', [...user, file], { stdio: ['ignore', 'ignore', 'pipe'] });
+  let log = '';
+  bouncer.stderr.on('data', (chunk: Buffer) => (log += chunk.toString()));
+  const ended = once(bouncer, 'exit').then(() => rm(folder, { recursive: true }));
+  await eventually(() => {
+    if (bouncer.exitCode !== null) throw new Error(`PgBouncer ended: ${log}`);
+    return answers(port);
+  }, 'PgBouncer listens');
+  return {
+    via(url) {
+      const changed = new URL(url);
+      changed.hostname = '127.0.0.1';
+      changed.port = String(port);
+      return changed.href;
+    },
+    async stop() {
+      bouncer.kill('SIGKILL');
+      await ended;
+    },
+  };
+}
+
+function answers(port: number): Promise<boolean> {
+  const socket = connect({ port, host: '127.0.0.1' });
+  return new Promise<boolean>((resolve) => {
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+  }).finally(() => socket.destroy());
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
