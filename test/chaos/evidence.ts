@@ -1,0 +1,65 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DataSource, DataSourceOptions } from 'typeorm';
+import type { ChargeAttempt } from './app/provider.js';
+import { LedgerEntry, Stock } from './app/entities.js';
+import type { History } from './history.js';
+
+/** Everything that a run leaves behind, for the checker. */
+export interface Evidence {
+  readonly history: History;
+  readonly ledger: readonly LedgerEntry[];
+  readonly stock: readonly Stock[];
+  readonly attempts: readonly ChargeAttempt[];
+  readonly deaths: readonly string[];
+  /** Connections that nobody uses and nobody gave back, in a sentence each. */
+  readonly leaks: readonly string[];
+  /** Transactions that are open although nobody does anything. */
+  readonly openTransactions: number;
+}
+
+/** What every article starts with. */
+export const INITIAL_STOCK = 1_000_000;
+
+/** Requests that were answered have ended theirs within so long, in milliseconds. */
+const PATIENCE_MS = 1_000;
+
+const OPEN_TRANSACTIONS: Partial<Record<DataSourceOptions['type'], string>> = {
+  postgres:
+    'SELECT count(*) AS count FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND ' +
+    `datname = current_database() AND state LIKE 'idle in transaction%'`,
+  mariadb:
+    'SELECT count(*) AS count FROM information_schema.innodb_trx ' +
+    'WHERE trx_mysql_thread_id NOT IN (0, connection_id())',
+};
+
+export async function gather(
+  known: Pick<Evidence, 'history' | 'deaths' | 'leaks'>,
+  observer: DataSource,
+  providerPort: number,
+): Promise<Evidence> {
+  const [ledger, stock, attempts, openTransactions] = await Promise.all([
+    observer.manager.find(LedgerEntry),
+    observer.manager.find(Stock),
+    fetch(`http://127.0.0.1:${providerPort}/`).then(
+      (response) => response.json() as Promise<ChargeAttempt[]>,
+    ),
+    countOpenTransactions(observer),
+  ]);
+  return { ...known, ledger, stock, attempts, openTransactions };
+}
+
+async function countOpenTransactions(observer: DataSource): Promise<number> {
+  const sql = OPEN_TRANSACTIONS[observer.options.type];
+  if (sql === undefined) {
+    return 0;
+  }
+  const deadline = performance.now() + PATIENCE_MS;
+  for (;;) {
+    const [row] = await observer.query<{ count: string }[]>(sql);
+    const count = Number(row?.count);
+    if (count === 0 || performance.now() > deadline) {
+      return count;
+    }
+    await sleep(50);
+  }
+}

@@ -1,0 +1,110 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LEASE_MS, type Strike } from '../chaos/app/options.js';
+import { blockedOn, cellsOn, type Cell } from '../chaos/crash-cells.js';
+import { CrashStage } from '../chaos/crash-stage.js';
+import { availableDialects } from '../support/databases.js';
+import { eventually, type RawResponse } from '../support/http.js';
+
+const dialects = availableDialects().filter((dialect) =>
+  ['sqlite-file', 'postgres', 'mariadb'].includes(dialect),
+);
+/** For a machine that is busy; an answer comes once a lease is over. In milliseconds. */
+const PATIENCE_MS = 15_000;
+
+describe.each(dialects)('an operation that is struck: %s', (dialect) => {
+  let stage: CrashStage;
+
+  beforeAll(async () => {
+    stage = await CrashStage.open(dialect);
+  });
+
+  afterAll(() => stage.close());
+
+  /** Strikes one run of an operation, and asks elsewhere until there is an answer. */
+  async function strike(
+    { path, intent = {}, ...how }: Strike & Partial<Pick<Cell, 'intent'>> & Pick<Cell, 'path'>,
+    isAnswer: (response: RawResponse) => boolean,
+  ) {
+    const key = stage.newKey();
+    const order = () => stage.order(stage.other, path, key, intent);
+    const victim = await stage.victim();
+    const { struck } = await stage.arm(victim, how);
+    const first = stage.order(victim, path, key, intent).catch(() => undefined);
+    await struck;
+    if (dialect === 'sqlite-file' && how.action === 'SIGSTOP') {
+      // it may hold SQLite's one lock, and then nobody gets any further before it does
+      await sleep(2 * LEASE_MS);
+      victim.process.kill('SIGCONT');
+    }
+    let answer: RawResponse | undefined;
+    await eventually(
+      async () => {
+        answer = await order();
+        return isAnswer(answer);
+      },
+      'an answer on the other application',
+      PATIENCE_MS,
+    );
+    victim.process.kill('SIGCONT');
+    const late = await first;
+    return { key, answer: answer as RawResponse, late, again: await order() };
+  }
+
+  it.each(cellsOn(dialect))(
+    '$mode mode, $action at $at',
+    async ({ effectsAt, path, intent, at, action, pass = 1 }) => {
+      const { key, answer, late, again } = await strike(
+        { path, intent, at, action, pass },
+        ({ status }) => status === 201,
+      );
+
+      const { text } = answer;
+      expect(again.text).toBe(text);
+      expect(again.header('idempotent-replayed')).toBe('true');
+      if (late?.status === 201) {
+        expect(late.text).toBe(text);
+      }
+      const { nonce, charge } = JSON.parse(text) as { nonce: string; charge?: string };
+      const attempts = await stage.charges(key);
+      const charges = attempts.filter(({ charged }) => charged).map((it) => it.charge);
+      const ledger = await stage.ledger(key);
+      expect(charges).toEqual(effectsAt.includes('provider') ? [charge] : []);
+      expect(ledger.map((row) => row.nonce)).toEqual(effectsAt.includes('ledger') ? [nonce] : []);
+      expect([...attempts, ...ledger].map((run) => run.nonce)).toContain(nonce);
+      expect(await stage.lostStock()).toBe(0);
+    },
+  );
+
+  it.each(blockedOn(dialect))(
+    'where nothing may be repeated, SIGKILL at $at',
+    async ({ at, charges, isUncertain }) => {
+      const { key, answer, again } = await strike(
+        { path: '/block', at, action: 'SIGKILL' },
+        ({ status, text }) => status === 201 || text.includes('IDEMPOTENCY_OUTCOME_UNCERTAIN'),
+      );
+
+      expect(answer.status).toBe(isUncertain ? 409 : 201);
+      expect(again.text).toBe(answer.text);
+      const attempts = await stage.charges(key);
+      expect(attempts).toHaveLength(charges);
+      if (!isUncertain) {
+        expect(answer.text).toContain(attempts[0]?.charge);
+      }
+    },
+  );
+
+  it.each(blockedOn(dialect))('where nothing may be repeated, SIGSTOP at $at', async ({ at }) => {
+    const { key, answer, late, again } = await strike(
+      { path: '/block', at, action: 'SIGSTOP' },
+      ({ status, text }) => status === 201 || text.includes('IDEMPOTENCY_OUTCOME_UNCERTAIN'),
+    );
+
+    const told = [answer, late, again].filter((response) => response?.status === 201);
+    const attempts = await stage.charges(key);
+    expect(attempts.length).toBeLessThanOrEqual(1);
+    expect(new Set(told.map((response) => response?.text)).size).toBeLessThanOrEqual(1);
+    for (const response of told) {
+      expect(response?.text).toContain(attempts[0]?.charge);
+    }
+  });
+});
