@@ -1,19 +1,22 @@
 /**
- * Finds the database servers for the tests and tells the workers through the environment:
- * `TEST_POSTGRES_URL` and `TEST_MARIADB_URL`, empty where there is none.
+ * Finds the servers for the tests and tells the workers through the environment: `TEST_POSTGRES_URL`,
+ * `TEST_MARIADB_URL`, `TEST_REDIS_URL` and `TEST_PGBOUNCER`, empty where there is none.
  *
  * A URL given by the caller must answer. Otherwise a server on the usual local port is used, and
  * PostgreSQL falls back to the one that npm brings along. With `REQUIRE_SERVICES=1` a missing
  * server stops the run.
  */
+import { spawnSync } from 'node:child_process';
 import { chown, mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Redis } from 'ioredis';
 import mysql from 'mysql2/promise';
 import pg from 'pg';
 
 const localPostgres = 'postgres://postgres@127.0.0.1:5432/test';
+const localRedis = 'redis://127.0.0.1:6379';
 const localMariaDb = 'mysql://root@127.0.0.1:3306/test';
 
 declare global {
@@ -22,6 +25,8 @@ declare global {
 
 export default async function globalSetup(): Promise<void> {
   process.env.TEST_MARIADB_URL = await findMariaDb();
+  process.env.TEST_REDIS_URL = await findRedis();
+  process.env.TEST_PGBOUNCER = findPgBouncer();
   // Last, so that a run that stops here leaves no embedded server behind.
   process.env.TEST_POSTGRES_URL = await findPostgres();
 }
@@ -38,6 +43,34 @@ async function findMariaDb(): Promise<string> {
       start: 'start-stop-daemon --start --oknodo --background --exec /usr/sbin/mariadbd',
     });
   }
+}
+
+async function findRedis(): Promise<string> {
+  const given = process.env.TEST_REDIS_URL;
+  const url = given || localRedis;
+  const redis = new Redis(url, { lazyConnect: true, retryStrategy: () => null });
+  // what goes wrong is told by the command that fails
+  redis.on('error', () => undefined);
+  try {
+    await redis.connect();
+    await redis.ping();
+    return url;
+  } catch (error) {
+    return missing('Redis', error, {
+      given: given ? 'TEST_REDIS_URL' : undefined,
+      start: 'redis-server --daemonize yes --bind 127.0.0.1',
+    });
+  } finally {
+    redis.disconnect();
+  }
+}
+
+/** Started by the tests themselves. */
+function findPgBouncer(): string {
+  const { error } = spawnSync('pgbouncer', ['--version']);
+  return error === undefined
+    ? 'pgbouncer'
+    : missing('PgBouncer', error, { given: undefined, start: 'apt-get install pgbouncer' });
 }
 
 async function findPostgres(): Promise<string> {

