@@ -1,4 +1,5 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
+import { IdempotencyError } from '../engine/errors.js';
 import { joinedRunner, onRunner, workOf } from './joined-runner.js';
 import { nested } from './savepoint.js';
 import { scopeOf, type TransactionScope } from './transaction-scope.js';
@@ -84,7 +85,12 @@ export class Seam {
       };
       if (this.one !== undefined) {
         const start = runner.startTransaction.bind(runner);
-        runner.startTransaction = (...args) => this.one!.start(() => start(...args));
+        runner.startTransaction = async (...args) => {
+          if (this.current !== undefined) {
+            throw ownTransaction();
+          }
+          await this.one!.start(() => start(...args));
+        };
       }
     }
     return runner;
@@ -94,6 +100,15 @@ export class Seam {
 function sender(runner: QueryRunner): QueryRunner['query'] {
   const { query } = Object.getPrototypeOf(runner) as QueryRunner;
   return query.bind(runner) as QueryRunner['query'];
+}
+
+/** It would wait for the end of the very transaction that it is asked in. */
+function ownTransaction(): IdempotencyError {
+  return new IdempotencyError(
+    'IDEMPOTENCY_TRANSACTION_BROKEN',
+    'A query runner that was made outside of a transactional operation began a transaction inside of it, on ' +
+      'the one connection that SQLite has. Make the query runner inside of the operation.',
+  );
 }
 
 /** What comes after a rollback would take effect by itself. */

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { DataSource } from 'typeorm';
 import { Turns } from './turns.js';
 
 const LONGEST_PAUSE_MS = 25;
@@ -8,12 +9,23 @@ const LONGEST_PAUSE_MS = 25;
  * the transaction that is open on it, and be undone with it. While the gate is closed they wait outside.
  */
 export class SqliteGate {
+  private static readonly gates = new WeakMap<DataSource, SqliteGate>();
   private readonly starts = new Turns();
   private sending = 0;
   private opened: Promise<void> | undefined;
   private openIt: (() => void) | undefined;
 
-  constructor(private readonly inTransaction: () => boolean) {}
+  private constructor(private readonly inTransaction: () => boolean) {}
+
+  /** The one of this DataSource, however many stores are on it. */
+  static of(dataSource: DataSource, inTransaction: () => boolean): SqliteGate {
+    let gate = SqliteGate.gates.get(dataSource);
+    if (gate === undefined) {
+      gate = new SqliteGate(inTransaction);
+      SqliteGate.gates.set(dataSource, gate);
+    }
+    return gate;
+  }
 
   /** Sends a statement of somebody else. */
   async pass<T>(send: () => Promise<T>): Promise<T> {

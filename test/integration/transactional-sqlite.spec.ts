@@ -1,7 +1,9 @@
 import 'reflect-metadata';
 import { Logger } from '@nestjs/common';
+import { TypeOrmStore } from 'nestjs-idempotency/typeorm';
 import { TestGate } from '../support/gate.js';
 import { EntryEntity, openLedger, type Ledger } from '../support/ledger.js';
+import { request } from '../support/typeorm-stores.js';
 
 beforeAll(() => Logger.overrideLogger(false));
 
@@ -145,5 +147,35 @@ describe.each(['sqlite', 'sqlite-file'] as const)('the one connection of %s', (p
       await add(sql);
     }
     expect(await ledger.committed()).toEqual(['COMMIT', 'ROLLBACK']);
+  });
+
+  it('is kept from those outside by every store that is on it', async () => {
+    const second = new TypeOrmStore(ledger.dataSource, { table: 'second' });
+    await second.init();
+    const begun = await second.transactions.begin(request(), () => undefined);
+    if (begun.type !== 'claimed') throw new Error('expected to win the claim');
+    await begun.transaction.run(() => add('mine'));
+    const theirs = add('theirs');
+    const another = ledger.service.execute({ key }, () => add('another').then(() => undefined));
+    expect(await isWaiting(theirs)).toBe(true);
+    expect(await isWaiting(another)).toBe(true);
+    await begun.transaction.rollback();
+    await Promise.all([theirs, another]);
+    expect(await ledger.committed()).toEqual(['another', 'theirs']);
+  });
+
+  it('is not waited for by who has it, on a query runner that was made outside', async () => {
+    const outside = ledger.dataSource.createQueryRunner();
+    await ledger.service.execute({ key }, async () => {
+      await add('mine');
+      await expect(outside.startTransaction()).rejects.toThrow(
+        /query runner that was made outside .* Make the query runner inside/,
+      );
+      await outside.query(`INSERT INTO entry (name) VALUES ('joined')`);
+    });
+    await outside.startTransaction();
+    await outside.query(`INSERT INTO entry (name) VALUES ('later')`);
+    await outside.commitTransaction();
+    expect(await ledger.committed()).toEqual(['joined', 'later', 'mine']);
   });
 });

@@ -102,14 +102,14 @@ export class PostgresDialect extends Dialect {
   }
 
   async begin({ runner, send }: Connection, idleMs: number): Promise<void> {
-    await runner.broadcaster.broadcast('BeforeTransactionStart');
     try {
+      await runner.broadcaster.broadcast('BeforeTransactionStart');
       await send(this.beginSql(idleMs));
+      await begun(runner);
     } catch (error) {
       await this.discard({ runner });
       throw error;
     }
-    await begun(runner);
   }
 
   /** One message for both: a transaction costs no round trip more for its claim. */
@@ -118,10 +118,10 @@ export class PostgresDialect extends Dialect {
     request: ClaimRequest,
   ): Promise<Won | Held | 'busy' | undefined> {
     const { runner } = on;
-    await runner.broadcaster.broadcast('BeforeTransactionStart');
     try {
+      await runner.broadcaster.broadcast('BeforeTransactionStart');
       const sql = `${this.beginSql(request.leaseMs)}; ${this.claimWithinSql(request)}`;
-      const [row] = await this.sendTogether(runner, sql);
+      const [row] = (await this.sendTogether(runner, sql)).rows;
       await begun(runner);
       return await this.met(on, request, row as Row);
     } catch (error) {
@@ -240,23 +240,22 @@ export class PostgresDialect extends Dialect {
       SELECT 1 / count(*) FROM done`;
   }
 
-  override async commit(on: Connection, finally_?: string): Promise<void> {
-    const { runner } = on;
-    if (finally_ === undefined) {
-      return super.commit(on);
-    }
+  /** @throws what PostgreSQL does not: after an error that was swallowed it answers COMMIT with ROLLBACK. */
+  override async commit({ runner }: Connection, finally_?: string): Promise<void> {
     await runner.broadcaster.broadcast('BeforeTransactionCommit');
-    await this.sendTogether(runner, `${finally_}; COMMIT`);
+    const sql = finally_ === undefined ? 'COMMIT' : `${finally_}; COMMIT`;
+    const { command } = await this.sendTogether(runner, sql);
+    if (command === 'ROLLBACK') throw rolledBack();
     Object.assign(runner, { isTransactionActive: false, transactionDepth: 0 });
     await runner.broadcaster.broadcast('AfterTransactionCommit');
   }
 
-  /** Several statements in one message, which TypeORM would answer nothing of. Answers the last one's rows. */
-  private async sendTogether(runner: QueryRunner, sql: string): Promise<Row[]> {
+  /** Several statements in one message, which TypeORM would tell nothing of. Answers what the last one is. */
+  private async sendTogether(runner: QueryRunner, sql: string): Promise<PgResult> {
     const client = (await runner.connect()) as PgClient;
     this.dataSource.logger.logQuery(sql, [], runner);
-    const results = await client.query(sql);
-    return results.at(-1)?.rows ?? [];
+    const results = [await client.query(sql)].flat();
+    return results.at(-1) as PgResult;
   }
 
   protected async affected(
@@ -354,8 +353,21 @@ export class PostgresDialect extends Dialect {
 
 /** Newer versions of `pg` tell what the server said of the transaction with its last answer. */
 interface PgClient {
-  query(sql: string): Promise<readonly { readonly rows: Row[] }[]>;
+  /** One result for each statement. */
+  query(sql: string): Promise<PgResult | PgResult[]>;
   getTransactionStatus?(): string | null;
+}
+
+interface PgResult {
+  readonly rows: Row[];
+  /** What the server says that it has done. */
+  readonly command: string;
+}
+
+function rolledBack(): Error {
+  return Object.assign(new Error('COMMIT was answered with ROLLBACK'), {
+    code: TRANSACTION_FAILED,
+  });
 }
 
 /** As TypeORM has it. */
@@ -380,6 +392,7 @@ const SQLSTATE = /^[0-9A-Z]{5}$/;
 const CONNECTION_LOST = /^(08|57P|25P03)/;
 const NO_SUCH_SAVEPOINT = '3B001';
 const NO_TRANSACTION = '25P01';
+const TRANSACTION_FAILED = '25P02';
 const SERIALIZATION_FAILURE = '40001';
 const DEADLOCK = '40P01';
 const UNDEFINED_TABLE = '42P01';

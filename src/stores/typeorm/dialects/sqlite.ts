@@ -47,7 +47,7 @@ export class SqliteDialect extends Dialect {
     hex: (column) => `lower(hex(${column}))`,
     text: (column) => `CAST(${column} AS TEXT)`,
   };
-  readonly gate = new SqliteGate(() => this.handle().inTransaction);
+  readonly gate = SqliteGate.of(this.dataSource, () => this.handle().inTransaction);
   private readonly statements = new WeakMap<Handle, Map<string, Statement>>();
 
   constructor(dataSource: DataSource, names: TableNames, clock?: string) {
@@ -109,13 +109,19 @@ export class SqliteDialect extends Dialect {
   }
 
   /** `IMMEDIATE`: a transaction that read first could not be made one that writes while another process does. */
-  async begin({ runner }: Connection): Promise<void> {
+  async begin(on: Connection): Promise<void> {
+    const { broadcaster } = on.runner;
     const begin = (): void => {
       withoutBlocking(this.handle(), (db) => this.prepare(db, 'BEGIN IMMEDIATE').run());
     };
-    await runner.broadcaster.broadcast('BeforeTransactionStart');
+    await broadcaster.broadcast('BeforeTransactionStart');
     await this.gate.close(begin, LONGEST_WAIT_MS);
-    await runner.broadcaster.broadcast('AfterTransactionStart');
+    try {
+      await broadcaster.broadcast('AfterTransactionStart');
+    } catch (error) {
+      await this.giveUp(on);
+      throw error;
+    }
   }
 
   async claimWithin(_: Connection, request: ClaimRequest): Promise<Won | Held> {
@@ -167,8 +173,11 @@ export class SqliteDialect extends Dialect {
   }
 
   async discard(): Promise<void> {
-    if (this.handle().inTransaction) this.prepare(this.handle(), 'ROLLBACK').run();
-    this.gate.open();
+    try {
+      if (this.handle().inTransaction) this.prepare(this.handle(), 'ROLLBACK').run();
+    } finally {
+      this.gate.open();
+    }
   }
 
   isOver(): boolean {
