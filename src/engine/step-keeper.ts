@@ -19,6 +19,8 @@ export class StepKeeper implements Keeper {
   private lastWrite: Promise<unknown> = Promise.resolve();
   /** Which attempt the store believes this one to be: it counts every claim, also one made anew. */
   private count: number;
+  /** A step may have been committed that this attempt does not know of, and what it writes would replace. */
+  private isBehind = false;
 
   constructor(
     private readonly options: EngineOptions,
@@ -53,7 +55,11 @@ export class StepKeeper implements Keeper {
     const transaction = new StepTransaction(options, operation, attempt);
     const value = await transaction.run(work, (result, end) =>
       // nobody else's bytes may say that it is finished before it is
-      this.inTurn(() => end(steps.encode(step, result))),
+      this.inTurn(() =>
+        end(steps.encode(step, result)).finally(() => {
+          this.isBehind ||= transaction.isUnknown;
+        }),
+      ),
     );
     steps.finish(step, value);
     return value;
@@ -119,7 +125,12 @@ export class StepKeeper implements Keeper {
   }
 
   private inTurn<T>(write: () => Promise<T>): Promise<T> {
-    const written = this.lastWrite.then(write);
+    const written = this.lastWrite.then(() => {
+      if (this.isBehind) {
+        throw attemptLost();
+      }
+      return write();
+    });
     this.lastWrite = written.catch(() => undefined);
     return written;
   }

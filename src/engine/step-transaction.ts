@@ -19,6 +19,9 @@ type End = (steps: Uint8Array) => Promise<void>;
 
 /** One step whose database work and result commit together, while its attempt owns its claim. */
 export class StepTransaction {
+  /** It may have been committed, and nobody could say. */
+  isUnknown = false;
+
   constructor(
     private readonly options: EngineOptions,
     private readonly operation: Operation,
@@ -128,10 +131,15 @@ export class StepTransaction {
       const claim = claimAnew(this.options, this.operation, this.attempt);
       const met = await within(storeTimeoutMs, claim);
       if (met.type === 'claimed') {
-        return met.steps !== null && Buffer.compare(met.steps, steps) === 0;
+        const isCommitted = met.steps !== null && Buffer.compare(met.steps, steps) === 0;
+        if (isCommitted || met.attempt === this.attempt.attempt) {
+          return isCommitted;
+        }
+        // somebody has had the key in between, whose steps must not be replaced
+        await within(storeTimeoutMs, store.release({ id, owner }));
       }
     } catch (error) {
-      // steps that it writes from now on might take the place of this one
+      this.isUnknown = true;
       this.attempt.lose('It is not known whether a step of it was committed.');
       throw commitUnknown(error);
     }

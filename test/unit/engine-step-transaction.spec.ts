@@ -1,4 +1,6 @@
 import type { Attempt, IdempotencyContext } from '../../src/engine/attempt.js';
+import { Steps } from '../../src/engine/steps.js';
+import type { Claim } from '../../src/engine/store.js';
 import { memoryStore } from '../../src/stores/memory/index.js';
 import {
   Bench,
@@ -69,9 +71,9 @@ async function afterFailure(
 }
 
 /** Somebody else gets the key, as after the end of the lease. */
-async function takeKeyAway(): Promise<void> {
+function takeKeyAway(): Promise<Claim> {
   bench.skew += POLICY.leaseMs;
-  await bench.claimedElsewhere(10_000);
+  return bench.claimedElsewhere(10_000);
 }
 
 describe('a step that is a transaction', () => {
@@ -272,6 +274,39 @@ describe('a step whose commit', () => {
     expect(await outcomeOf(book(attempt))).toBe('IDEMPOTENCY_IN_PROGRESS');
     expect(attempt.signal.aborted).toBe(true);
     end(RELEASE);
+  });
+
+  it('loses its answer is undone where another attempt has come and failed meanwhile', async () => {
+    const { attempt, end, answer } = await bench.begin();
+    transactions.plan('commit', async () => {
+      const claim = await takeKeyAway();
+      const steps = new Steps(bench.operation().fingerprint, 1_000);
+      steps.finish(steps.ask('book'), 'booked elsewhere');
+      await bench.store.keepSteps(claim, steps.encode());
+      await bench.store.release(claim);
+      throw new Error('ECONNRESET');
+    });
+    expect(await outcomeOf(book(attempt))).toBe('IDEMPOTENCY_IN_PROGRESS');
+    expect(await outcomeOf(attempt.step('mail', () => 'sent'))).toBe('IDEMPOTENCY_IN_PROGRESS');
+    end(RELEASE);
+    await answer;
+    const retry = await bench.begin();
+    expect(await book(retry.attempt)).toBe('booked elsewhere');
+    retry.end('done');
+  });
+
+  it('cannot be looked for is not overwritten by a step that runs beside it', async () => {
+    const first = await bench.begin();
+    transactions.plan('commit', losesReply);
+    bench.store.plan('renew', fails);
+    let charged: (receipt: string) => void = () => {};
+    const step = book(first.attempt);
+    const beside = first.attempt.step('charge', () => new Promise((done) => (charged = done)));
+    expect(await outcomeOf(step)).toBe('IDEMPOTENCY_STORE_UNAVAILABLE');
+    charged('receipt');
+    expect(await outcomeOf(beside)).toBe('IDEMPOTENCY_IN_PROGRESS');
+    expect(await afterFailure(first)).toBe('booked 1');
+    expect(runs).toBe(1);
   });
 
   it.each(['renew', 'claim'] as const)(
