@@ -153,7 +153,7 @@ export class IdempotencyEngine {
     }
   }
 
-  private async perform(
+  private perform(
     operation: Operation,
     attempt: Attempt,
     work: (attempt: Attempt) => Promise<Outcome>,
@@ -163,6 +163,14 @@ export class IdempotencyEngine {
       attempt.lose('The application is shutting down.');
       this.leases.drop(attempt);
     });
+    return this.carryOut(operation, attempt, work).finally(leave);
+  }
+
+  private async carryOut(
+    operation: Operation,
+    attempt: Attempt,
+    work: (attempt: Attempt) => Promise<Outcome>,
+  ): Promise<RunResult> {
     try {
       await failpoint('claim:after');
       const ended = await work(attempt);
@@ -180,8 +188,6 @@ export class IdempotencyEngine {
       this.leases.drop(attempt);
       this.reject(operation, error);
       throw error;
-    } finally {
-      leave();
     }
   }
 

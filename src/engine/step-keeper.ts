@@ -19,6 +19,8 @@ export class StepKeeper implements Keeper {
   private lastWrite: Promise<unknown> = Promise.resolve();
   /** Which attempt the store believes this one to be: it counts every claim, also one made anew. */
   private count: number;
+  /** A step may have been committed that this attempt does not know of, and what it writes would replace. */
+  private isBehind = false;
 
   constructor(
     private readonly options: EngineOptions,
@@ -28,8 +30,12 @@ export class StepKeeper implements Keeper {
     this.count = attempt.attempt;
   }
 
-  /** @throws what `work` throws; IdempotencyError `…_IN_PROGRESS` when the claim is lost, `…_STORE_UNAVAILABLE` */
+  /**
+   * @throws what `work` throws; IdempotencyError `…_IN_PROGRESS` when the claim is lost, `…_STORE_UNAVAILABLE`,
+   *   `…_MISCONFIGURED` inside of a transaction
+   */
   async step<T>(steps: Steps, step: Step, work: () => Promise<T>): Promise<T> {
+    this.checkOutside(`The step '${step.name}'`);
     const value = await work();
     steps.finish(step, value);
     try {
@@ -44,11 +50,16 @@ export class StepKeeper implements Keeper {
 
   /** @throws as `step()`; `…_TRANSACTION_BROKEN`, `…_TRANSACTION_CONFLICT`, `…_MISCONFIGURED` */
   async transaction<T>(steps: Steps, step: Step, work: () => Promise<T>): Promise<T> {
+    this.checkOutside(`The step '${step.name}'`);
     const { options, operation, attempt } = this;
     const transaction = new StepTransaction(options, operation, attempt);
     const value = await transaction.run(work, (result, end) =>
       // nobody else's bytes may say that it is finished before it is
-      this.inTurn(() => end(steps.encode(step, result))),
+      this.inTurn(() =>
+        end(steps.encode(step, result)).finally(() => {
+          this.isBehind ||= transaction.isUnknown;
+        }),
+      ),
     );
     steps.finish(step, value);
     return value;
@@ -70,8 +81,20 @@ export class StepKeeper implements Keeper {
 
   /** @throws as `keep()`; the effect must then not begin. */
   async startEffect(): Promise<void> {
+    this.checkOutside('once.effectStarted()');
     await this.note(() => this.options.store.startEffect(this.attempt));
     await failpoint('effect:after');
+  }
+
+  /** What is written inside of somebody's transaction is durable only if that commits. */
+  private checkOutside(what: string): void {
+    if (this.options.store.transactions?.isInside() === true) {
+      throw new IdempotencyError(
+        'IDEMPOTENCY_MISCONFIGURED',
+        `${what} was asked for inside of a transaction, and would be undone with it. Ask for it before the ` +
+          'transaction begins, or after it has ended.',
+      );
+    }
   }
 
   private async note(write: () => Promise<SettleResult>): Promise<void> {
@@ -102,7 +125,12 @@ export class StepKeeper implements Keeper {
   }
 
   private inTurn<T>(write: () => Promise<T>): Promise<T> {
-    const written = this.lastWrite.then(write);
+    const written = this.lastWrite.then(() => {
+      if (this.isBehind) {
+        throw attemptLost();
+      }
+      return write();
+    });
     this.lastWrite = written.catch(() => undefined);
     return written;
   }

@@ -9,7 +9,7 @@ import type { Operation } from './operation.js';
 import { claimAnew } from './owner-write.js';
 import type { StoreTransaction, StoreTransactions } from './store.js';
 import { jittered, pause, within } from './timing.js';
-import { broken, notCommitted } from './transaction-errors.js';
+import { broken } from './transaction-errors.js';
 
 const MOST_RUNS = 4;
 const CONFLICT_PAUSE_MS = 20;
@@ -19,6 +19,9 @@ type End = (steps: Uint8Array) => Promise<void>;
 
 /** One step whose database work and result commit together, while its attempt owns its claim. */
 export class StepTransaction {
+  /** It may have been committed, and nobody could say. */
+  isUnknown = false;
+
   constructor(
     private readonly options: EngineOptions,
     private readonly operation: Operation,
@@ -33,7 +36,7 @@ export class StepTransaction {
     for (let runs = 1; ; runs += 1) {
       const escapes = new EscapeReport(this.operation, this.options.emit);
       const transaction = await this.open(escapes);
-      const alive = new KeepAlive(this.attempt, transaction);
+      const alive = new KeepAlive(this.attempt, transaction, 'step');
       try {
         const value = await transaction.run(work);
         await conclude(value, (steps) => this.end(transaction, steps, escapes));
@@ -42,7 +45,8 @@ export class StepTransaction {
         await transaction.rollback();
         // done by itself, and nobody will know which step it was
         this.attempt.effectBegun ||= transaction.isLeft;
-        if (runs === MOST_RUNS || !transaction.isConflict(causeOf(error))) {
+        const mayRunAgain = runs < MOST_RUNS && !transaction.isLeft;
+        if (!mayRunAgain || !transaction.isConflict(causeOf(error))) {
           throw error;
         }
       } finally {
@@ -127,13 +131,29 @@ export class StepTransaction {
       const claim = claimAnew(this.options, this.operation, this.attempt);
       const met = await within(storeTimeoutMs, claim);
       if (met.type === 'claimed') {
-        return met.steps !== null && Buffer.compare(met.steps, steps) === 0;
+        const isCommitted = met.steps !== null && Buffer.compare(met.steps, steps) === 0;
+        if (isCommitted || met.attempt === this.attempt.attempt) {
+          return isCommitted;
+        }
+        // somebody has had the key in between, whose steps must not be replaced
+        await within(storeTimeoutMs, store.release({ id, owner }));
       }
     } catch (error) {
-      throw notCommitted(error);
+      this.isUnknown = true;
+      this.attempt.lose('It is not known whether a step of it was committed.');
+      throw commitUnknown(error);
     }
     throw this.lost();
   }
+}
+
+function commitUnknown(cause: unknown): IdempotencyError {
+  return new IdempotencyError(
+    'IDEMPOTENCY_STORE_UNAVAILABLE',
+    'The database went away while a step of the request was being committed, and it is not known whether it ' +
+      'was. The request was not taken further. Try again with the same key: the step will run if it was not.',
+    { cause, retryAfterSeconds: 1 },
+  );
 }
 
 /** What the database said, where it is wrapped into an error of ours. */

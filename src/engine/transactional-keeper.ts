@@ -14,7 +14,12 @@ export class TransactionalKeeper implements Keeper {
     private readonly whole: StoreTransaction,
     private readonly attempt: Attempt,
     private readonly watch: (escape: Escape) => void,
-  ) {}
+  ) {
+    if (transactions.isInside()) {
+      // a part lives as long as the whole, whose owner alone tells the database that it is alive
+      attempt.confirmedAt = Infinity;
+    }
+  }
 
   async step<T>(steps: Steps, step: Step, work: () => Promise<T>): Promise<T> {
     const before = this.whole.statements;
@@ -39,9 +44,9 @@ export class TransactionalKeeper implements Keeper {
   async startEffect(): Promise<void> {
     throw new IdempotencyError(
       'IDEMPOTENCY_MISCONFIGURED',
-      'once.effectStarted() has no meaning in a transactional operation, which is undone when it fails. Move ' +
-        "effects outside of the database into an operation with mode: 'lease', or give them once.derive() as " +
-        'their key.',
+      'once.effectStarted() has no meaning in an operation that runs in a transaction, and is undone with it. ' +
+        "Move effects outside of the database into an operation with mode: 'lease' that no transaction is " +
+        'around, or give them once.derive() as their key.',
     );
   }
 }

@@ -156,7 +156,33 @@ describe.each(dialects)('once.transaction() on %s, with a pool of one', (dialect
 
   it('refuses to mark a point of no return where everything is undone', async () => {
     const marking = run((once) => once.effectStarted(), 'transactional');
-    await expect(marking).rejects.toThrow('has no meaning in a transactional operation');
+    await expect(marking).rejects.toThrow('runs in a transaction, and is undone with it');
+  });
+
+  it('refuses to mark one in a transaction of its own, which may be undone yet', async () => {
+    const work = (once: IdempotencyContext) =>
+      once.transaction('book', async () => {
+        await add('a');
+        await once.effectStarted();
+      });
+    await expect(run(work)).rejects.toThrow(
+      'once.effectStarted() was asked for inside of a transaction',
+    );
+    expect(await ledger.committed()).toEqual([]);
+  });
+
+  it('refuses a step in the transaction of another operation, which may be undone yet', async () => {
+    let runs = 0;
+    const work = (once: IdempotencyContext) =>
+      ledger.service.execute({ key: `${key}-inner` }, async () => {
+        await add('a');
+        await once.step('charge', () => (runs += 1));
+      });
+    await expect(run(work)).rejects.toThrow(
+      "The step 'charge' was asked for inside of a transaction",
+    );
+    expect(runs).toBe(0);
+    expect(await ledger.committed()).toEqual([]);
   });
 
   function conflict(): Error {

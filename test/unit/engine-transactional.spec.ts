@@ -1,3 +1,4 @@
+import type { Attempt } from '../../src/engine/attempt.js';
 import { IdempotencyError } from '../../src/engine/errors.js';
 import { escapeSentence } from '../../src/engine/escape-report.js';
 import type { KeptOutcome, Outcome } from '../../src/engine/operation.js';
@@ -462,6 +463,12 @@ describe('duplicates of an operation in flight', () => {
     expect(await other.answer).toBe('executed');
   });
 
+  it('are told what the first of them was told when it could not ask', async () => {
+    transactions.plan('begin', says(new Error('ECONNREFUSED')));
+    expect(await Promise.all([run(), run()])).toEqual(Array(2).fill('STORE_UNAVAILABLE'));
+    expect(transactions.count('begin')).toBe(1);
+  });
+
   it('wait, and get the outcome', async () => {
     const first = await begin();
     const waiting = [run('a', { onConcurrent: 'wait' }), run('b', { onConcurrent: 'wait' })];
@@ -583,6 +590,195 @@ describe('an owner that is busy elsewhere', () => {
     expect(transactions.count('keepAlive')).toBe(0);
     end('mine');
     expect(await answer).toBe('executed');
+  });
+
+  it('has no lease of its own to lose where it is a part', async () => {
+    transactions.inside = true;
+    const { attempt, end, answer } = await begin();
+    await pass(2 * POLICY.leaseMs);
+    expect(await attempt.step('elsewhere', () => 'done')).toBe('done');
+    end('mine');
+    expect(await answer).toBe('executed');
+  });
+
+  it('begins no step when it has lost its connection, though no timer has run', async () => {
+    const { attempt, end, answer } = await begin();
+    attempt.confirmedAt -= POLICY.leaseMs + 1;
+    await expect(attempt.step('elsewhere', () => 'done')).rejects.toMatchObject({
+      code: 'IDEMPOTENCY_IN_PROGRESS',
+    });
+    end(RELEASE);
+    await answer;
+  });
+});
+
+describe('steps of an operation that is undone as a whole', () => {
+  const ran: string[] = [];
+  beforeEach(() => void ran.splice(0));
+
+  const step = (attempt: Attempt, name: string, statements = 0): Promise<string> =>
+    attempt.step(name, async () => {
+      ran.push(name);
+      transactions.current!.statements += statements;
+      return `${name} ${ran.length}`;
+    });
+  /** What the attempts to come find, for which the key is in lease mode. */
+  const later = async (names: readonly string[]): Promise<void> => {
+    const { attempt, end, answer } = await bench.begin();
+    for (const name of names) {
+      await step(attempt, name);
+    }
+    end('done');
+    expect(await answer).toBe('executed');
+  };
+
+  it('outlast its failure if they sent nothing', async () => {
+    const work = bench.work(async (attempt) => {
+      await step(attempt, 'charge');
+      await step(attempt, 'book', 1);
+      return RELEASE;
+    }, MODE);
+    expect(await work).toBe('executed');
+    expect(bench.told).toEqual(['onReleased']);
+    await later(['charge', 'book']);
+    expect(ran).toEqual(['charge', 'book', 'book']);
+  });
+
+  it.each([
+    ['the store is away', () => bench.store.plan('claim', fails), ['onRecordingFailed']],
+    ['another has the key', () => bench.claimedElsewhere(1_000), []],
+  ])('are not kept while %s', async (_, meanwhile, told) => {
+    const answer = bench.work(async (attempt) => {
+      await step(attempt, 'charge');
+      await meanwhile();
+      return RELEASE;
+    }, MODE);
+    expect(await answer).toBe('executed');
+    expect(bench.told).toEqual([...told, 'onReleased']);
+    expect(bench.store.count('keepSteps')).toBe(0);
+  });
+
+  it('are left to the whole where it is a part', async () => {
+    transactions.inside = true;
+    const { attempt, end, answer } = await begin();
+    await step(attempt, 'charge');
+    end(RELEASE);
+    await answer;
+    expect(bench.store.count('claim')).toBe(0);
+  });
+
+  it('are carried over when it runs again because of others', async () => {
+    const answer = bench.work(async (attempt) => {
+      await step(attempt, 'charge');
+      await step(attempt, 'book', 1);
+      return ran.length < 3 ? { type: 'again' } : 'mine';
+    }, MODE);
+    await pass(100);
+    expect(await answer).toBe('executed');
+    expect(ran).toEqual(['charge', 'book', 'book']);
+    expect(bench.store.count('keepSteps')).toBe(0);
+  });
+
+  it('are kept when it ran again, and failed', async () => {
+    const answer = bench.work(async (attempt) => {
+      await step(attempt, 'charge');
+      return bench.runs === 1 ? { type: 'again' } : RELEASE;
+    }, MODE);
+    await pass(100);
+    expect(await answer).toBe('executed');
+    await later(['charge']);
+    expect(ran).toEqual(['charge']);
+  });
+
+  it('fail it when it has not asked for all that was carried over', async () => {
+    const answer = bench.work(async (attempt) => {
+      if (bench.runs > 1) return 'mine';
+      await step(attempt, 'charge');
+      return { type: 'again' };
+    }, MODE);
+    await pass(100);
+    expect(await answer).toBe('STEPS_CHANGED');
+    expect(transactions.count('commit')).toBe(0);
+  });
+
+  it('may be a part of it', async () => {
+    const { attempt, end, answer } = await begin();
+    expect(await attempt.transaction('book', () => 'booked')).toBe('booked');
+    expect(transactions.calls).toEqual(['begin', 'open', 'commit']);
+    end(RELEASE);
+    await answer;
+    expect(bench.store.count('keepSteps')).toBe(0);
+  });
+
+  it('may be undone alone', async () => {
+    const { attempt, end, answer } = await begin();
+    const book = attempt.transaction('book', () => Promise.reject(new Error('sold out')));
+    await expect(book).rejects.toThrow('sold out');
+    expect(transactions.calls).toEqual(['begin', 'open', 'rollback']);
+    end('mine');
+    expect(await answer).toBe('executed');
+  });
+
+  it.each(['transactional', 'lease'] as const)(
+    'have no point of no return among them (mode: %s)',
+    async (mode) => {
+      transactions.inside = true;
+      const { attempt, end, answer } = await begin({ mode });
+      const marking = attempt.effectStarted();
+      await expect(marking).rejects.toMatchObject({ code: 'IDEMPOTENCY_MISCONFIGURED' });
+      await expect(marking).rejects.toThrow('runs in a transaction, and is undone with it');
+      end(RELEASE);
+      expect(await answer).toBe('executed');
+      expect(bench.told).toEqual(['onReleased']);
+    },
+  );
+});
+
+describe('an outcome that is in doubt', () => {
+  beforeEach(async () => {
+    const claim = await bench.claimedElsewhere(10_000);
+    await bench.store.markUncertain(claim);
+  });
+
+  it.each([undefined, 'block'] as const)('is told (%s)', async (onUnknownOutcome) => {
+    expect(await run('x', { onUnknownOutcome })).toBe('OUTCOME_UNCERTAIN');
+    expect(bench.runs).toBe(0);
+  });
+
+  it('runs again where that is chosen', async () => {
+    expect(await run('mine', { onUnknownOutcome: 'rerun' })).toBe('executed');
+    expect(await run('x')).toBe('replayed mine');
+  });
+
+  it.each([
+    ['absent' as const, 'executed'],
+    ['done' as const, 'RESULT_UNAVAILABLE'],
+    ['unknown' as const, 'OUTCOME_UNCERTAIN'],
+    [{ result: 'theirs' }, 'replayed theirs'],
+  ])('is what somebody knows of it: %j', async (verdict, answer) => {
+    expect(await run('mine', { onUnknownOutcome: () => verdict })).toBe(answer);
+  });
+
+  it('is asked about by the same request only', async () => {
+    const options = { payload: 'other', onUnknownOutcome: 'rerun' } as const;
+    expect(await run('x', options)).toBe('KEY_REUSED');
+    expect(await run('x')).toBe('OUTCOME_UNCERTAIN');
+  });
+});
+
+describe('a shutdown', () => {
+  it('lets go of what still runs when its time is over', async () => {
+    const { attempt, end, answer } = await begin();
+    const drained = bench.engine.drain(1_000);
+    await pass(1_000);
+    await drained;
+    expect(attempt.signal.reason).toMatchObject({
+      message: expect.stringMatching(/shutting down/),
+    });
+    expect(transactions.count('rollback')).toBe(1);
+    transactions.plan('complete', says(new Error('rolled back')));
+    end('mine');
+    expect(await answer).toBe('STORE_UNAVAILABLE');
   });
 });
 
