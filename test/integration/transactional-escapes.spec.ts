@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { Logger } from '@nestjs/common';
 import type { IdempotencyHooks } from 'nestjs-idempotency';
 import type { QueryRunner } from 'typeorm';
+import { clearFailpoints, setFailpoint } from '../../src/engine/failpoints.js';
 import { TestGate } from '../support/gate.js';
 import { EntryEntity, ledgerPaths, openLedger, type Ledger } from '../support/ledger.js';
 
@@ -97,6 +98,34 @@ describe.each(ledgerPaths())('work that leaves its transaction on %s', (dialect)
     await late;
     expect(told).toEqual(['import late']);
     expect(await ledger.committed()).toEqual(['late']);
+  });
+
+  it.each([
+    ['query', (): Promise<unknown> => add('late')],
+    [
+      'inner operation',
+      () => ledger.service.execute({ key: `${key}-inner` }, () => add('late').then(() => 'late')),
+    ],
+  ])('refuses a late %s while it is not certain that there will be a commit', async (_, work) => {
+    const gate = new TestGate();
+    let late: Promise<unknown> | undefined;
+    setFailpoint('commit:before', async () => {
+      gate.open();
+      await expect(late).rejects.toMatchObject(broken);
+      throw new Error('no commit');
+    });
+    try {
+      const failing = run(async () => {
+        await add('a');
+        late = gate.pass().then(work);
+        late.catch(() => undefined);
+      });
+      await expect(failing).rejects.toThrow();
+    } finally {
+      clearFailpoints();
+    }
+    await expect(late).rejects.toMatchObject(broken);
+    expect(await ledger.committed()).toEqual([]);
   });
 
   it('refuses a query that comes after the commit where that is strict', async () => {
