@@ -1,4 +1,5 @@
 import 'reflect-metadata';
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { Logger } from '@nestjs/common';
 import type { IdempotencyHooks } from 'nestjs-idempotency';
 import type { QueryRunner } from 'typeorm';
@@ -120,7 +121,7 @@ describe.each(ledgerPaths())('work that leaves its transaction on %s', (dialect)
         late = gate.pass().then(work);
         late.catch(() => undefined);
       });
-      await expect(failing).rejects.toThrow();
+      await expect(failing).rejects.toMatchObject({ code: 'IDEMPOTENCY_STORE_UNAVAILABLE' });
     } finally {
       clearFailpoints();
     }
@@ -167,6 +168,20 @@ describe.each(ledgerPaths())('work that leaves its transaction on %s', (dialect)
       expect(await ledger.committed()).toEqual([]);
     },
   );
+
+  it('leaves alone what a handler starts outside of its own context', async () => {
+    const gate = new TestGate();
+    const outside = AsyncLocalStorage.snapshot();
+    let refreshed: Promise<number> | undefined;
+    const failing = run(async () => {
+      refreshed = outside(() => gate.pass().then(() => ledger.entries.count()));
+      throw new Error('no');
+    });
+    await expect(failing).rejects.toThrow('no');
+    gate.open();
+    expect(await refreshed).toBe(0);
+    expect(told).toEqual(['import released']);
+  });
 
   if (!isSqlite) {
     it('tells of a query runner that was made outside', async () => {
