@@ -111,9 +111,9 @@ function ownTransaction(): IdempotencyError {
   );
 }
 
-/** What comes after a rollback would take effect by itself. */
+/** What comes after a rollback, or when there may be one yet, would take effect by itself. */
 export function refuseUndone(scope: TransactionScope | undefined): void {
-  if (scope?.outcome === 'undone') {
+  if (scope?.outcome === 'undone' || scope?.outcome === 'ending') {
     throw scope.refusal();
   }
 }

@@ -7,6 +7,9 @@ import { Turns } from './turns.js';
 /** Told of work that leaves its transaction; may throw to forbid it. */
 export type Watch = (escape: Escape) => void;
 
+/** Its work stands, is undone, or will be one or the other, and nothing may join it any more. */
+export type End = 'kept' | 'undone' | 'ending';
+
 /**
  * The transaction, or the savepoint in it, that the code now running belongs to. Everything TypeORM does
  * on the same DataSource from inside of it takes its turn on the one connection.
@@ -15,8 +18,8 @@ export class TransactionScope {
   readonly turns = new Turns();
   /** How many statements went over the connection, in the whole transaction. */
   sent = 0;
-  /** How it ended: its work stands, or is undone. */
-  end: 'kept' | 'undone' | undefined;
+  private ended: End | undefined;
+  private readonly parts = new Set<TransactionScope>();
   /** What undid it, where that was not asked for. */
   failure: unknown;
   /** Its work has committed the whole by itself. */
@@ -31,6 +34,28 @@ export class TransactionScope {
     readonly watch: Watch,
     readonly parent?: TransactionScope,
   ) {}
+
+  get end(): End | undefined {
+    return this.ended;
+  }
+
+  /** What waits for its turn in what is undone is told so: what has the turn may be waiting for it. */
+  set end(end: End) {
+    this.ended = end;
+    if (end === 'undone') {
+      this.refuseWaiting();
+    }
+    if (end !== 'ending') {
+      this.parent?.parts.delete(this);
+    }
+  }
+
+  private refuseWaiting(): void {
+    this.turns.refuse(this.refusal());
+    for (const part of this.parts) {
+      part.refuseWaiting();
+    }
+  }
 
   get statements(): number {
     return this.parent?.statements ?? this.sent;
@@ -58,8 +83,8 @@ export class TransactionScope {
   }
 
   fail(error: unknown): void {
-    this.end = 'undone';
     this.failure ??= error;
+    this.end = 'undone';
   }
 
   get isOpen(): boolean {
@@ -67,13 +92,15 @@ export class TransactionScope {
   }
 
   /** How it ended, or what it is part of. */
-  get outcome(): 'kept' | 'undone' | undefined {
+  get outcome(): End | undefined {
     return this.end === 'undone' ? this.end : (this.parent?.outcome ?? this.end);
   }
 
   /** A part of this one that can be undone by itself. */
   child(watch: Watch = this.watch): TransactionScope {
-    return new TransactionScope(this.dataSource, this.runner, this.send, watch, this);
+    const part = new TransactionScope(this.dataSource, this.runner, this.send, watch, this);
+    this.parts.add(part);
+    return part;
   }
 
   isWithin(other: TransactionScope): boolean {

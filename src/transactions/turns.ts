@@ -11,6 +11,7 @@ const LOOK_AGAIN_MS = 500;
 export class Turns {
   private last: Promise<void> = Promise.resolve();
   private asked = 0;
+  private readonly waiting = new Set<(reason: unknown) => void>();
   /** Since when somebody has the turn whose end we do not see; `performance.now()`. */
   private heldSince: number | undefined;
 
@@ -46,6 +47,13 @@ export class Turns {
     }
   }
 
+  /** Lets nobody wait any longer. Who has the turn keeps it until its end. */
+  refuse(reason: unknown): void {
+    for (const reject of this.waiting) {
+      reject(reason);
+    }
+  }
+
   /** Takes a turn that ends when the returned function is called. */
   async enter(): Promise<() => void> {
     const before = this.last;
@@ -61,12 +69,21 @@ export class Turns {
       leave();
     };
     try {
-      await (isFree ? before : this.patiently(before));
+      await (isFree ? before : this.admitted(before));
     } catch (error) {
       left();
       throw error;
     }
     return left;
+  }
+
+  private admitted(before: Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.waiting.add(reject);
+      void this.patiently(before)
+        .then(resolve, reject)
+        .finally(() => this.waiting.delete(reject));
+    });
   }
 
   private async patiently(turn: Promise<void>): Promise<void> {

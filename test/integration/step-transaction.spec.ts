@@ -57,6 +57,20 @@ describe.each(dialects)('once.transaction() on %s, with a pool of one', (dialect
     expect(await ledger.committed()).toEqual(['explicit', 'joined']);
   });
 
+  it('hands over the manager of the innermost operation, of whichever DataSource', async () => {
+    const other = await ledger.another();
+    await run(async (outer) => {
+      const { dataSource } = entityManagerOf(outer);
+      expect(dataSource).toBe(ledger.dataSource);
+      if (dialect !== 'sqlite-file') {
+        await other.service.execute({ key: `${key}-inner` }, async (inner) => {
+          expect(entityManagerOf(inner).dataSource).toBe(other.dataSource);
+        });
+      }
+      expect(entityManagerOf(outer).dataSource).toBe(ledger.dataSource);
+    }, 'transactional');
+  });
+
   it('leaves nothing when its work fails, and runs again', async () => {
     const work = (end: () => unknown) => (once: IdempotencyContext) =>
       once.transaction('book', async () => {

@@ -1,7 +1,9 @@
 import 'reflect-metadata';
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { Logger } from '@nestjs/common';
 import type { IdempotencyHooks } from 'nestjs-idempotency';
 import type { QueryRunner } from 'typeorm';
+import { clearFailpoints, setFailpoint } from '../../src/engine/failpoints.js';
 import { TestGate } from '../support/gate.js';
 import { EntryEntity, ledgerPaths, openLedger, type Ledger } from '../support/ledger.js';
 
@@ -99,6 +101,34 @@ describe.each(ledgerPaths())('work that leaves its transaction on %s', (dialect)
     expect(await ledger.committed()).toEqual(['late']);
   });
 
+  it.each([
+    ['query', (): Promise<unknown> => add('late')],
+    [
+      'inner operation',
+      () => ledger.service.execute({ key: `${key}-inner` }, () => add('late').then(() => 'late')),
+    ],
+  ])('refuses a late %s while it is not certain that there will be a commit', async (_, work) => {
+    const gate = new TestGate();
+    let late: Promise<unknown> | undefined;
+    setFailpoint('commit:before', async () => {
+      gate.open();
+      await expect(late).rejects.toMatchObject(broken);
+      throw new Error('no commit');
+    });
+    try {
+      const failing = run(async () => {
+        await add('a');
+        late = gate.pass().then(work);
+        late.catch(() => undefined);
+      });
+      await expect(failing).rejects.toMatchObject({ code: 'IDEMPOTENCY_STORE_UNAVAILABLE' });
+    } finally {
+      clearFailpoints();
+    }
+    await expect(late).rejects.toMatchObject(broken);
+    expect(await ledger.committed()).toEqual([]);
+  });
+
   it('refuses a query that comes after the commit where that is strict', async () => {
     const gate = new TestGate();
     let late: Promise<void> | undefined;
@@ -138,6 +168,20 @@ describe.each(ledgerPaths())('work that leaves its transaction on %s', (dialect)
       expect(await ledger.committed()).toEqual([]);
     },
   );
+
+  it('leaves alone what a handler starts outside of its own context', async () => {
+    const gate = new TestGate();
+    const outside = AsyncLocalStorage.snapshot();
+    let refreshed: Promise<number> | undefined;
+    const failing = run(async () => {
+      refreshed = outside(() => gate.pass().then(() => ledger.entries.count()));
+      throw new Error('no');
+    });
+    await expect(failing).rejects.toThrow('no');
+    gate.open();
+    expect(await refreshed).toBe(0);
+    expect(told).toEqual(['import released']);
+  });
 
   if (!isSqlite) {
     it('tells of a query runner that was made outside', async () => {

@@ -217,6 +217,37 @@ describe.each(ledgerPaths())('maxDuration on %s', (path) => {
     }
   });
 
+  it.each([1, 2])(
+    'ends %s nested transactions that wait for what waits for them',
+    async (depth) => {
+      const ledger = await openLedger(path);
+      try {
+        const options = { key: 'k', lease: '1s', maxDuration: '1s' } as const;
+        const inner = async (level: number): Promise<unknown> => {
+          if (level < depth) return ledger.dataSource.transaction(() => inner(level + 1));
+          const gate = new TestGate();
+          // a query of what is around, which the transaction inside waits for
+          const shared = gate.reached.then(() => ledger.entries.count());
+          return ledger.dataSource.transaction(async (manager) => {
+            await manager.query(`INSERT INTO entry (name) VALUES ('a')`);
+            void gate.pass();
+            return shared;
+          });
+        };
+        await expect(ledger.service.execute(options, () => inner(1))).rejects.toMatchObject({
+          code: 'IDEMPOTENCY_TRANSACTION_BROKEN',
+        });
+        expect(await ledger.committed()).toEqual([]);
+        await ledger.service.execute({ key: 'k' }, async () => {
+          await ledger.entries.insert({ name: 'b' });
+        });
+        expect(await ledger.committed()).toEqual(['b']);
+      } finally {
+        await ledger.close();
+      }
+    },
+  );
+
   it('keeps what is busy elsewhere alive, in transactions of its own too', async () => {
     const ledger = await openLedger(path);
     try {

@@ -83,7 +83,7 @@ describe.each(ledgerPaths())('subscribers on %s, with a pool of one', (path) => 
         mode === 'lease' ? once.transaction('book', () => add('a')) : add('a'),
       );
     failing = moment;
-    await expect(work()).rejects.toThrow();
+    await expect(work()).rejects.toMatchObject({ code: 'IDEMPOTENCY_STORE_UNAVAILABLE' });
     failing = undefined;
     expect(await ledger.entries.count()).toBe(0);
     await work();

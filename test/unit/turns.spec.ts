@@ -48,6 +48,30 @@ describe('turns on one connection', () => {
     expect(await next).toBe('next');
   });
 
+  it('are not waited for any longer once they are refused, and the one that is taken goes on', async () => {
+    const turns = new Turns();
+    let end!: () => void;
+    const first = turns.take(
+      () => new Promise<string>((resolve) => (end = () => resolve('first'))),
+    );
+    let runs = 0;
+    const refused = [1, 2].map(() => turns.take(async () => (runs += 1)));
+    const outcomes = Promise.allSettled(refused);
+    await pass(0);
+    turns.refuse(new Error('undone'));
+    expect(await outcomes).toMatchObject([
+      { reason: { message: 'undone' } },
+      { reason: { message: 'undone' } },
+    ]);
+    const idle = turns.idle();
+    expect(turns.isBusy).toBe(true);
+    end();
+    expect(await first).toBe('first');
+    await idle;
+    expect(runs).toBe(0);
+    expect(await turns.take(async () => 'next')).toBe('next');
+  });
+
   it('are given up behind one whose end nobody sees', async () => {
     const turns = new Turns();
     const end = await turns.hold();

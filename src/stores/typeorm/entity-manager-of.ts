@@ -7,7 +7,8 @@ import { misconfigured } from './schema.js';
 /**
  * The manager of the transaction that an operation with `mode: 'transactional'`, or `once.transaction()`,
  * runs in. Repositories and managers of the DataSource join by themselves: this one is for those who hand it
- * on explicitly.
+ * on explicitly. With several such operations around the running code, whatever their DataSources, it is that
+ * of the innermost one, whose `once` is the only one to ask with.
  *
  * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` where no transaction is open.
  */

@@ -160,7 +160,7 @@ class TypeOrmTransaction implements StoreTransaction {
     const isWhole =
       this.last !== undefined ||
       (!scope.isLeft && (await this.dialect.completeWithin(scope, request, this.mark)));
-    if (!isWhole) await this.ending.leave();
+    if (!isWhole) await this.leave();
     return isWhole;
   }
 
@@ -171,7 +171,7 @@ class TypeOrmTransaction implements StoreTransaction {
   private async keepStepsOnce(claim: Claim, steps: Uint8Array): Promise<'kept' | 'lost' | 'left'> {
     const scope = await this.closed();
     if (scope.isLeft || !(await this.hasMark(scope))) {
-      await this.ending.leave();
+      await this.leave();
       return 'left';
     }
     return (await this.dialect.keepStepsWithin(scope, claim, steps)) ? 'kept' : 'lost';
@@ -200,16 +200,23 @@ class TypeOrmTransaction implements StoreTransaction {
     if (!scope.isOpen) {
       throw scope.cause ?? new Error('the transaction was rolled back before its work had ended');
     }
-    scope.end = 'kept';
+    // what is around a part decides about what comes late; whether there will be a commit is not certain yet
+    scope.end = scope.parent === undefined ? 'ending' : 'kept';
     return scope;
+  }
+
+  private async leave(): Promise<void> {
+    await this.ending.leave();
+    this.ending.scope.end = 'kept';
   }
 
   get isLeft(): boolean {
     return this.ending.scope.isLeft;
   }
 
-  commit(): Promise<void> {
-    return withoutValues(() => this.ending.keep(this.last));
+  async commit(): Promise<void> {
+    await withoutValues(() => this.ending.keep(this.last));
+    this.ending.scope.end = 'kept';
   }
 
   rollback(): Promise<void> {
