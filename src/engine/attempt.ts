@@ -30,7 +30,7 @@ export interface IdempotencyContext {
    *   not fit to those of an earlier attempt, or a name used twice; `…_RESULT_UNAVAILABLE` for a finished step
    *   whose result could not be kept; `…_IN_PROGRESS` when this attempt has lost its lease;
    *   `…_STORE_UNAVAILABLE` when its result could not be recorded; `…_MISCONFIGURED` for a step inside of a step,
-   *   or after the attempt.
+   *   inside of a transaction that the attempt is not a part of, or after the attempt.
    */
   step<T>(name: string, work: () => T | Promise<T>): Promise<T>;
   /**
@@ -47,7 +47,8 @@ export interface IdempotencyContext {
    * dies afterwards, its outcome is uncertain, and nothing runs again by itself.
    *
    * @throws IdempotencyError `…_IN_PROGRESS` when this attempt has lost its lease, `…_STORE_UNAVAILABLE` when the
-   *   point could not be recorded. The effect must not begin then.
+   *   point could not be recorded, `…_MISCONFIGURED` inside of a transaction, which may be undone yet. The
+   *   effect must not begin then.
    */
   effectStarted(): Promise<void>;
 }
