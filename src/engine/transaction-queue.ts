@@ -78,11 +78,10 @@ export class TransactionQueue {
     const { fingerprint, id } = operation;
     this.flights.set(id, { fingerprint, met: meeting.promise, over: flying.promise });
     try {
-      return await this.ask(operation, deadline, begin, perform, meeting.resolve);
-    } catch (error) {
+      const answer = this.ask(operation, deadline, begin, perform, meeting.resolve);
       // where the store does not answer one, it does not answer the others either
-      meeting.reject(error);
-      throw error;
+      answer.catch((error: unknown) => meeting.reject(error));
+      return await answer;
     } finally {
       this.flights.delete(id);
       meeting.resolve(undefined);

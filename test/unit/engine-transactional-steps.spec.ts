@@ -7,7 +7,7 @@ import {
   useFakeTime,
   type OperationOptions,
 } from '../support/engine/bench.js';
-import { fails, ProbeStore } from '../support/engine/probe-store.js';
+import { fails, passes, ProbeStore, type Fault } from '../support/engine/probe-store.js';
 import { TransactionalStore } from '../support/engine/transactional-store.js';
 
 useFakeTime();
@@ -99,6 +99,25 @@ describe('steps of an operation that is undone as a whole', () => {
     }, MODE);
     await pass(100);
     expect(await answer).toBe('executed');
+    await later(['charge']);
+    expect(ran).toEqual(['charge']);
+  });
+
+  it.each([
+    ['the store is away', () => transactions.plan('begin', passes, fails), 'STORE_UNAVAILABLE'],
+    [
+      'somebody else is at the key',
+      () => transactions.plan('begin', passes, (async () => ({ type: 'busy' })) as Fault),
+      'IN_PROGRESS',
+    ],
+  ])('are kept when it cannot run again because %s', async (_, arrange, told) => {
+    arrange();
+    const answer = bench.work(async (attempt) => {
+      await step(attempt, 'charge');
+      return { type: 'again' };
+    }, MODE);
+    await pass(100);
+    expect(await answer).toBe(told);
     await later(['charge']);
     expect(ran).toEqual(['charge']);
   });

@@ -54,9 +54,8 @@ export class TypeOrmTransactions implements StoreTransactions {
     return Seam.of(this.dataSource(), gate);
   }
 
-  async open(leaseMs: number, watch: Watch): Promise<StoreTransaction> {
-    refuseUndone(scopeOf(this.dataSource()));
-    return this.run(async (dialect) => {
+  open(leaseMs: number, watch: Watch): Promise<StoreTransaction> {
+    return this.once(async (dialect) => {
       const part = await this.openPart(dialect, leaseMs, watch);
       const mark = newMark();
       try {
@@ -95,12 +94,13 @@ export class TypeOrmTransactions implements StoreTransactions {
   }
 
   async begin(request: ClaimRequest, watch: Watch): Promise<BeginResult> {
-    const begin = (dialect: Dialect) => this.beginOnce(dialect, request, watch);
-    if (!this.isInside()) {
-      return this.run(begin);
-    }
-    // an error may have undone the whole, and tried again it would be a transaction of its own
-    return begin(await this.run(async (dialect) => dialect));
+    return this.once((dialect) => this.beginOnce(dialect, request, watch));
+  }
+
+  /** Inside of a transaction an error may have undone the whole: tried again it would be one of its own. */
+  private async once<T>(begin: (dialect: Dialect) => Promise<T>): Promise<T> {
+    refuseUndone(scopeOf(this.dataSource()));
+    return this.isInside() ? begin(await this.run(async (dialect) => dialect)) : this.run(begin);
   }
 
   private async beginOnce(
@@ -108,7 +108,6 @@ export class TypeOrmTransactions implements StoreTransactions {
     request: ClaimRequest,
     watch: Watch,
   ): Promise<BeginResult> {
-    refuseUndone(scopeOf(this.dataSource()));
     const { part, claim } = await this.claimed(dialect, request, watch);
     let isOurs = false;
     try {

@@ -174,7 +174,7 @@ export class MySqlDialect extends Dialect {
   override async giveBack(on: Connection): Promise<void> {
     await on.send('SET SESSION wait_timeout = @nestjs_idempotency_wait');
     for (const name of this.locks.get(on.runner) ?? []) {
-      await on.send('DO RELEASE_LOCK(?)', [name]);
+      await on.send(`DO RELEASE_LOCK(${LOCK_NAME})`, [name]);
     }
     await super.giveBack(on);
   }
@@ -187,8 +187,8 @@ export class MySqlDialect extends Dialect {
 
   /** An insert would wait for another transaction with the same key; a lock of its own says so at once. */
   protected async lock({ runner, send }: Connection, id: string): Promise<boolean> {
-    const name = `idempotency ${id}`;
-    const [turn] = (await send('SELECT GET_LOCK(?, 0) AS ours', [name])) as Row[];
+    const name = `${this.names.table} ${id}`;
+    const [turn] = (await send(`SELECT GET_LOCK(${LOCK_NAME}, 0) AS ours`, [name])) as Row[];
     if (Number(turn?.ours) !== 1) return false;
     this.locks.set(runner, [...(this.locks.get(runner) ?? []), name]);
     return true;
@@ -388,6 +388,8 @@ interface Affected {
   readonly affectedRows: number;
 }
 
+/** Names of locks are global to the server, and at most 64 characters long. */
+const LOCK_NAME = `CONCAT('idempotency ', SHA1(CONCAT_WS('.', DATABASE(), ?)))`;
 /** What the server says of every answer, as a bit of its status. */
 const IN_TRANSACTION = 1;
 /** The server takes no more (a year). */
