@@ -103,7 +103,7 @@ export class IdempotencyModule
   async onModuleInit(): Promise<void> {
     this.checkAlone();
     this.routes.check(this.engine.store);
-    this.methods.check();
+    this.methods.check(this.engine.store);
     await this.engine.start();
     this.methods.start();
     this.warn();

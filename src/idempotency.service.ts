@@ -92,7 +92,8 @@ export class IdempotencyService {
    *
    * @throws what `work` throws; IdempotencyError with `…_KEY_INVALID`, `…_KEY_REUSED` (another payload),
    *   `…_IN_PROGRESS`, `…_KEY_EXPIRED`, `…_OUTCOME_UNCERTAIN`, `…_RESULT_UNAVAILABLE`,
-   *   `…_RECORD_UNREADABLE` or `…_STORE_UNAVAILABLE`
+   *   `…_STEPS_CHANGED`, `…_TRANSACTION_BROKEN`, `…_TRANSACTION_CONFLICT`, `…_RECORD_UNREADABLE`,
+   *   `…_STORE_UNAVAILABLE`, `…_SHUTTING_DOWN` or `…_MISCONFIGURED`
    */
   async execute<T>(
     options: ExecuteOptions,

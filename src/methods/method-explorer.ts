@@ -1,5 +1,6 @@
 import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
+import type { IdempotencyStore } from '../engine/store.js';
 import { IdempotencyService } from '../idempotency.service.js';
 import { misconfigured } from '../options-check.js';
 import { methodMetadata, operationName, type IdempotentMethodMetadata } from './method-metadata.js';
@@ -19,7 +20,7 @@ export class MethodExplorer implements OnApplicationShutdown {
   ) {}
 
   /** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for the first method that cannot work. */
-  check(): void {
+  check(store: IdempotencyStore): void {
     const owners = new Map<string, Class>();
     for (const [type, method, metadata] of this.methods()) {
       const operation = operationName(metadata, type);
@@ -35,6 +36,13 @@ export class MethodExplorer implements OnApplicationShutdown {
           `@Idempotent({ key }) on ${operation}`,
           'two classes of this name have such a method. They would share their records, and one would ' +
             'be answered with results of the other. Rename one of the classes.',
+        );
+      }
+      if (metadata.options.mode === 'transactional' && store.transactions === undefined) {
+        throw misconfigured(
+          `@Idempotent({ key }) on ${operation}`,
+          `option 'mode' is 'transactional', but the ${store.name} store has no transactions that the method ` +
+            `could be part of. Use typeOrmStore(), or write mode: 'lease'.`,
         );
       }
       owners.set(operation, type);

@@ -211,6 +211,20 @@ const CONFLICT: Partial<Record<TestDialect, object>> = {
   sqlite: { code: 'SQLITE_BUSY' },
 };
 
+it('is refused at startup for a method, too', async () => {
+  class Payouts {
+    @Idempotent({ key: () => 'k', mode: 'transactional' })
+    async run(): Promise<void> {}
+  }
+  const starting = startApp('express', {
+    imports: [IdempotencyModule.forRoot({ store: memoryStore() })],
+    providers: [Payouts],
+  });
+  await expect(starting).rejects.toThrow(
+    "@Idempotent({ key }) on Payouts.run: option 'mode' is 'transactional', but the memory store has no",
+  );
+});
+
 it('is refused at startup on a store without transactions', async () => {
   @Controller()
   class Entries {
