@@ -1,0 +1,110 @@
+import { checkSameRequest, storeUnavailable } from './answers.js';
+import { Attempt } from './attempt.js';
+import type { EngineOptions } from './engine-options.js';
+import { IdempotencyError } from './errors.js';
+import { EscapeReport } from './escape-report.js';
+import { failpoint } from './failpoints.js';
+import { newOwner } from './identity.js';
+import { windowOf } from './key-time.js';
+import { claimRequest, type Operation } from './operation.js';
+import { keyExpired } from './retention.js';
+import { Steps } from './steps.js';
+import type { BeginResult, StoreTransaction } from './store.js';
+import { within } from './timing.js';
+import { isMet, type Met } from './transaction-queue.js';
+import { TransactionalKeeper } from './transactional-keeper.js';
+import { settleUnknown } from './unknown-outcome.js';
+
+/** An attempt in its open transaction. */
+export interface Begun {
+  readonly attempt: Attempt;
+  readonly transaction: StoreTransaction;
+  readonly escapes: EscapeReport;
+  readonly steps: Steps;
+  /** Of how many steps the record knows. */
+  readonly durable: number;
+  /** The work failed because of others once more than it is run for that. */
+  conflict?: unknown;
+}
+
+/** Opens the transactions of attempts. */
+export class TransactionalBegin {
+  constructor(private readonly options: EngineOptions) {}
+
+  /** Whether the running code is inside of a transaction already, of which everything becomes a part. */
+  isInside(): boolean {
+    return this.options.store.transactions?.isInside() === true;
+  }
+
+  /** What a transaction committed before its end is uncertain, and settled as its operation chose. */
+  async beginOrSettle(operation: Operation): Promise<Begun | Met> {
+    const met = await this.begin(operation);
+    if (!isMet(met) || met.type === 'busy' || met.record.state !== 'uncertain') {
+      return met;
+    }
+    checkSameRequest(met.record.fingerprint, operation.fingerprint);
+    const ttlMs = windowOf(operation.identity.key, operation.policy.ttlMs, met.now);
+    const isSettled = await settleUnknown(this.options, operation, met.record, ttlMs);
+    return isSettled ? this.begin(operation) : met;
+  }
+
+  /** @param carried the steps of a run before that met a conflict */
+  async begin(operation: Operation, carried?: Uint8Array): Promise<Begun | Met> {
+    const { transactions } = this.options.store;
+    if (transactions === undefined) {
+      throw new IdempotencyError(
+        'IDEMPOTENCY_MISCONFIGURED',
+        `${operation.handler}: the ${this.options.store.name} store has no transactions that the work ` +
+          "could be part of. Use typeOrmStore(), or mode: 'lease'.",
+      );
+    }
+    const escapes = new EscapeReport(operation, this.options.emit);
+    const askedAt = performance.now();
+    const request = claimRequest(operation, newOwner(), this.options.mask);
+    const asked = Promise.resolve(failpoint('begin:before')).then(() =>
+      transactions.begin(request, escapes.watch),
+    );
+    let result: BeginResult;
+    try {
+      result = await within(this.options.storeTimeoutMs, asked);
+    } catch (error) {
+      // it may be opened yet, and nobody would end it
+      void asked.then(rollback, () => undefined);
+      throw error instanceof IdempotencyError && error.code !== 'IDEMPOTENCY_STORE_UNAVAILABLE'
+        ? error
+        : storeUnavailable(error);
+    }
+    if (result.type !== 'claimed') {
+      return result;
+    }
+    const { transaction, now } = result;
+    try {
+      const expired = keyExpired(operation, now);
+      if (expired !== undefined) {
+        throw expired;
+      }
+      const { fingerprint, policy } = operation;
+      const steps = Steps.decode(carried ?? result.steps, fingerprint, policy.maxResultBytes);
+      const { durable } = steps;
+      const attempt = new Attempt(
+        operation,
+        request.owner,
+        result,
+        askedAt,
+        windowOf(operation.identity.key, policy.ttlMs, now),
+        steps,
+        (own) => new TransactionalKeeper(transactions, transaction, own, escapes.watch),
+      );
+      return { attempt, transaction, escapes, steps, durable };
+    } catch (error) {
+      await transaction.rollback();
+      throw error;
+    }
+  }
+}
+
+function rollback(result: BeginResult): void {
+  if (result.type === 'claimed') {
+    void result.transaction.rollback().catch(() => undefined);
+  }
+}
