@@ -23,7 +23,8 @@ export interface IdempotencyContext {
   derive(name: string): string;
   /**
    * Runs `work` unless an earlier attempt of this key has finished the step, whose result is answered then with
-   * its types (Date, BigInt, Map, Buffer, `undefined`). Once it has answered, the result is durable. Ask for the
+   * its types (Date, BigInt, Map, Buffer, `undefined`). Once it has answered, the result is durable; in a
+   * transactional operation, once that has failed. Ask for the
    * same names in the same order in every attempt; all results together must fit into `maxResultBytes`.
    *
    * @throws what `work` throws, and then nothing is kept; IdempotencyError `…_STEPS_CHANGED` for a step that does

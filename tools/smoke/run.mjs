@@ -86,6 +86,9 @@ async function tryApp(folder, nest, platform) {
     assert.equal(first.replayed, null);
     assert.match(JSON.parse(first.body).charge, /./, 'derive() gave no key');
     assert.deepEqual(second, { ...first, replayed: 'true' });
+    await tryTransactions(url);
+    const reports = [await order(url, '', '/report'), await order(url, '', '/report')];
+    assert.equal(reports[0].body, reports[1].body, 'the method ran twice');
   } finally {
     app.kill('SIGTERM');
   }
@@ -94,17 +97,27 @@ async function tryApp(folder, nest, platform) {
 
   const database = new Database(file, { readonly: true });
   const count = (table) => database.prepare(`SELECT count(*) FROM ${table}`).pluck().get();
-  assert.equal(count('orders'), 1, 'the handler ran twice');
-  assert.equal(count('idempotency_record'), 1);
+  assert.equal(count('orders'), 3, 'a handler ran twice, or a part of one stayed');
+  assert.equal(count('idempotency_record'), 3);
   database.close();
   console.log(`smoke ok: Nest ${nest} on ${platform}`);
 }
 
-async function order(url, key) {
-  const response = await fetch(`${url}/orders`, {
+/** What fails is undone and may be tried again; what succeeds is there once. */
+async function tryTransactions(url) {
+  const key = crypto.randomUUID();
+  const failed = await order(url, key, '/pairs', 'sold-out');
+  assert.equal(failed.status, 409, failed.body);
+  const first = await order(url, key, '/pairs');
+  assert.equal(first.status, 201, first.body);
+  assert.deepEqual(await order(url, key, '/pairs'), { ...first, replayed: 'true' });
+}
+
+async function order(url, key, path = '', sku = 'tea') {
+  const response = await fetch(`${url}/orders${path}`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', 'idempotency-key': key },
-    body: JSON.stringify({ sku: 'tea' }),
+    body: JSON.stringify({ sku }),
   });
   return {
     status: response.status,

@@ -1,6 +1,6 @@
 /** A small application as a user would write it; `run.mjs` compiles and calls it. */
 import 'reflect-metadata';
-import { Body, Controller, Module, Post } from '@nestjs/common';
+import { Body, ConflictException, Controller, Injectable, Module, Post } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
@@ -20,9 +20,36 @@ class CreateOrders1764000000001 implements MigrationInterface {
   }
 }
 
+@Injectable()
+class Orders {
+  constructor(private readonly dataSource: DataSource) {}
+
+  async add(sku: string): Promise<number> {
+    const rows = await this.dataSource.query<{ id: number }[]>(
+      'INSERT INTO orders (sku) VALUES (?) RETURNING id',
+      [sku],
+    );
+    return rows[0]!.id;
+  }
+
+  @Idempotent({ key: (day: string) => day })
+  async report(day: string): Promise<{ day: string; at: Date }> {
+    return { day, at: new Date() };
+  }
+}
+
 @Controller('orders')
 class OrdersController {
-  constructor(private readonly dataSource: DataSource) {}
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly orders: Orders,
+  ) {}
+
+  /** Needs no key of the client: the method has one. */
+  @Post('report')
+  report() {
+    return this.orders.report('2026-11-24');
+  }
 
   @Post()
   @Idempotent({ lease: '10s' })
@@ -32,6 +59,18 @@ class OrdersController {
       [order.sku, once.derive('charge')],
     );
     return rows[0];
+  }
+
+  /** Two orders or none: the second one is refused for what is sold out. */
+  @Post('pairs')
+  @Idempotent({ mode: 'transactional', strict: true })
+  async placeTwo(@Body() order: { sku: string }) {
+    const ids = [await this.orders.add(order.sku)];
+    if (order.sku === 'sold-out') {
+      throw new ConflictException('There is only one left.');
+    }
+    ids.push(await this.orders.add(order.sku));
+    return ids;
   }
 }
 
@@ -48,6 +87,7 @@ const options: IdempotencyModuleOptions = { ttl: '1h' };
     IdempotencyModule.forRoot(options),
   ],
   controllers: [OrdersController],
+  providers: [Orders],
 })
 class AppModule {}
 
