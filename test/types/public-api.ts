@@ -15,7 +15,7 @@ import {
   type UnknownOutcomeResolver,
   type Verdict,
 } from 'nestjs-idempotency';
-import { typeOrmStore } from 'nestjs-idempotency/typeorm';
+import { entityManagerOf, typeOrmStore } from 'nestjs-idempotency/typeorm';
 
 // Registration.
 IdempotencyModule.forRoot();
@@ -210,3 +210,34 @@ export class KeyOnClass {}
 tick('hourly');
 // a composed decorator gives up what the compiler knows of the method
 export const Nightly = () => applyDecorators(Idempotent({ key: tick('1d') }) as MethodDecorator);
+
+// Transactions, steps and the manager of what is open.
+class Transfers {
+  @Idempotent({ mode: 'transactional', strict: true })
+  place(): void {}
+
+  // @ts-expect-error one of two words
+  @Idempotent({ mode: 'transaction' })
+  misspelt(): void {}
+
+  @Idempotent({ key: (id: string) => id, mode: 'transactional' })
+  async run(id: string): Promise<string> {
+    return id;
+  }
+
+  // @ts-expect-error a method has no status of its own to answer with
+  @Idempotent({ key: (id: string) => id, header: 'X-Key' })
+  async headed(id: string): Promise<string> {
+    return id;
+  }
+}
+void Transfers;
+
+export async function steps(once: IdempotencyContext): Promise<void> {
+  const count: number = await once.step('count', () => 1);
+  const text: string = await once.transaction('book', async () => `${count}`);
+  await entityManagerOf(once).query(text);
+  await once.effectStarted();
+  // @ts-expect-error a step has a name
+  await once.step(() => 1);
+}
