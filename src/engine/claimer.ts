@@ -1,4 +1,4 @@
-import { answerOf, checkSameRequest, outcomeUncertain, storeUnavailable } from './answers.js';
+import { answerOf, outcomeUncertain, storeUnavailable } from './answers.js';
 import { Attempt } from './attempt.js';
 import type { EngineOptions } from './engine-options.js';
 import { IdempotencyError } from './errors.js';
@@ -42,9 +42,7 @@ export class Claimer {
       if (record.state === 'uncertain' && !isJudged) {
         isJudged = true;
         met = outcomeUncertain();
-        checkSameRequest(record.fingerprint, operation.fingerprint);
-        const ttlMs = windowOf(operation.identity.key, policy.ttlMs, result.now);
-        if (await settleUnknown(this.options, operation, record, ttlMs)) {
+        if (await settleUnknown(this.options, operation, result)) {
           continue;
         }
       }

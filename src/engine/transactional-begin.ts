@@ -1,4 +1,4 @@
-import { checkSameRequest, storeUnavailable } from './answers.js';
+import { storeUnavailable } from './answers.js';
 import { Attempt } from './attempt.js';
 import type { EngineOptions } from './engine-options.js';
 import { IdempotencyError } from './errors.js';
@@ -42,10 +42,7 @@ export class TransactionalBegin {
     if (!isMet(met) || met.type === 'busy' || met.record.state !== 'uncertain') {
       return met;
     }
-    checkSameRequest(met.record.fingerprint, operation.fingerprint);
-    const ttlMs = windowOf(operation.identity.key, operation.policy.ttlMs, met.now);
-    const isSettled = await settleUnknown(this.options, operation, met.record, ttlMs);
-    return isSettled ? this.begin(operation) : met;
+    return (await settleUnknown(this.options, operation, met)) ? this.begin(operation) : met;
   }
 
   /** @param carried the steps of a run before that met a conflict */

@@ -1,9 +1,10 @@
-import { outcomeUncertain } from './answers.js';
+import { checkSameRequest, outcomeUncertain } from './answers.js';
 import type { EngineOptions } from './engine-options.js';
 import { IdempotencyError } from './errors.js';
 import { derivedKey } from './identity.js';
+import { windowOf } from './key-time.js';
 import type { Operation } from './operation.js';
-import type { StoredRecord } from './store.js';
+import type { ClaimResult, StoredRecord } from './store.js';
 import { within } from './timing.js';
 
 /** The answer that a request would have been given. */
@@ -72,16 +73,16 @@ export function resolution(
  * Settles an uncertain record in the way that the operation chose. True when it is worth looking at the record
  * again, whoever has settled it.
  *
- * @throws IdempotencyError `…_OUTCOME_UNCERTAIN` when that failed, `…_MISCONFIGURED` for a verdict that does not
- *   fit the entry point.
+ * @throws IdempotencyError `…_KEY_REUSED` for another request's, `…_OUTCOME_UNCERTAIN` when settling failed,
+ *   `…_MISCONFIGURED` for a verdict that does not fit the entry point.
  */
 export async function settleUnknown(
   { store, storeTimeoutMs }: EngineOptions,
   operation: Operation,
-  record: StoredRecord,
-  ttlMs: number,
+  { record, now }: Extract<ClaimResult, { type: 'held' }>,
 ): Promise<boolean> {
-  const { onUnknownOutcome } = operation.policy;
+  checkSameRequest(record.fingerprint, operation.fingerprint);
+  const { onUnknownOutcome, ttlMs } = operation.policy;
   try {
     if (onUnknownOutcome === 'rerun') {
       await within(storeTimeoutMs, store.resolve(record.id, 'absent', record.owner));
@@ -94,7 +95,11 @@ export async function settleUnknown(
     if (!isVerdict(verdict)) {
       return false;
     }
-    const settled = resolution(verdict, operation.encodeVerdict, ttlMs);
+    const settled = resolution(
+      verdict,
+      operation.encodeVerdict,
+      windowOf(operation.identity.key, ttlMs, now),
+    );
     // the verdict is about this attempt: if another has begun meanwhile, it says nothing of that one
     await within(storeTimeoutMs, store.resolve(record.id, settled, record.owner));
     return true;
