@@ -1,5 +1,6 @@
 import { attemptLost } from './answers.js';
 import type { Attempt } from './attempt.js';
+import { MOST_RUNS, pauseAfter } from './conflict-runs.js';
 import type { EngineOptions } from './engine-options.js';
 import { IdempotencyError } from './errors.js';
 import { EscapeReport } from './escape-report.js';
@@ -8,11 +9,8 @@ import { KeepAlive } from './keep-alive.js';
 import type { Operation } from './operation.js';
 import { claimAnew } from './owner-write.js';
 import type { StoreTransaction, StoreTransactions } from './store.js';
-import { jittered, pause, within } from './timing.js';
+import { within } from './timing.js';
 import { broken } from './transaction-errors.js';
-
-const MOST_RUNS = 4;
-const CONFLICT_PAUSE_MS = 20;
 
 /** Keeps the steps as the last statement of the transaction, and commits it. */
 type End = (steps: Uint8Array) => Promise<void>;
@@ -52,7 +50,7 @@ export class StepTransaction {
       } finally {
         alive.stop();
       }
-      await pause(jittered(CONFLICT_PAUSE_MS * runs));
+      await pauseAfter(runs);
     }
   }
 

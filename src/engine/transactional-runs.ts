@@ -1,5 +1,6 @@
 import { answerOf } from './answers.js';
 import type { Attempt } from './attempt.js';
+import { MOST_RUNS, pauseAfter } from './conflict-runs.js';
 import type { EngineOptions } from './engine-options.js';
 import { IdempotencyError } from './errors.js';
 import { failpoint } from './failpoints.js';
@@ -7,14 +8,9 @@ import { KeepAlive } from './keep-alive.js';
 import type { Operation, Outcome, RunResult } from './operation.js';
 import type { Recorder } from './recorder.js';
 import type { RunningOperations } from './running-operations.js';
-import { jittered, pause } from './timing.js';
 import { TransactionQueue, inProgress, isMet, type Met } from './transaction-queue.js';
 import { TransactionalBegin, type Begun } from './transactional-begin.js';
 import { TransactionalEnd } from './transactional-end.js';
-
-/** Serialization failures and deadlocks: this often an attempt begins anew. */
-const MOST_ATTEMPTS = 4;
-const CONFLICT_PAUSE_MS = 20;
 
 type Work = (attempt: Attempt) => Promise<Outcome>;
 
@@ -52,15 +48,15 @@ export class TransactionalRuns {
       const current = begun;
       attempt.runsAgain = (error) => {
         const isConflict = isWhole && transaction.isConflict(error);
-        current.conflict = isConflict && runs === MOST_ATTEMPTS ? error : undefined;
-        return isConflict && runs < MOST_ATTEMPTS;
+        current.conflict = isConflict && runs === MOST_RUNS ? error : undefined;
+        return isConflict && runs < MOST_RUNS;
       };
       attempt.undo = () => transaction.rollback();
       const result = await this.once(operation, begun, work);
       if (result !== 'again') {
         return result;
       }
-      await pause(jittered(CONFLICT_PAUSE_MS * runs));
+      await pauseAfter(runs);
       const { steps, durable } = begun;
       const carried = steps.durable > 0 ? steps.encode() : undefined;
       const next = await this.opening.begin(operation, carried).catch(async (error: unknown) => {
