@@ -88,9 +88,9 @@ export class Whole implements Ending {
 
   /** After a COMMIT of the work its record is there, as an uncertain one; after a ROLLBACK nothing is. */
   private async left(): Promise<void> {
-    const on = { runner: this.runner, send: this.send };
     // without a record nobody can tell, and what may have happened counts as happened
-    this.scope.left = this.claim === undefined || (await this.dialect.isKept(on, this.claim));
+    this.scope.left =
+      this.claim === undefined || (await this.dialect.isKept(this.connection, this.claim));
     if (!this.scope.left) {
       this.scope.fail(rolledBack());
     }
@@ -135,7 +135,7 @@ export class Whole implements Ending {
   /** An owner whose work is busy elsewhere says that it is there. */
   async keepAlive(): Promise<void> {
     if (this.isOver || this.sending > 0 || this.speaking !== undefined) return;
-    const spoken = this.dialect.keepAlive({ runner: this.runner, send: this.send });
+    const spoken = this.dialect.keepAlive(this.connection);
     this.speaking = spoken.catch(() => undefined).finally(() => (this.speaking = undefined));
     try {
       await spoken;
@@ -174,7 +174,7 @@ export class Whole implements Ending {
 
   private async giveBack(): Promise<void> {
     try {
-      await this.dialect.giveBack({ runner: this.runner, send: this.send });
+      await this.dialect.giveBack(this.connection);
     } catch {
       await this.dialect.discard(this.scope).catch(() => undefined);
     }
