@@ -3,13 +3,8 @@ import type { Attempt } from './attempt.js';
 import type { EngineOptions } from './engine-options.js';
 import { IdempotencyError } from './errors.js';
 import { failpoint } from './failpoints.js';
-import {
-  claimRequest,
-  type KeptOutcome,
-  type Operation,
-  type Outcome,
-  type RunResult,
-} from './operation.js';
+import type { KeptOutcome, Operation, Outcome, RunResult } from './operation.js';
+import { claimAnew } from './owner-write.js';
 import type { Recorder } from './recorder.js';
 import type { StoreTransaction } from './store.js';
 import { jittered, pause, within } from './timing.js';
@@ -148,12 +143,11 @@ export class TransactionalEnd {
     if (steps.durable <= durable || transaction.isLeft || this.opening.isInside()) {
       return;
     }
-    const { store, mask, storeTimeoutMs, emit } = this.options;
-    const request = claimRequest(operation, attempt.owner, mask);
+    const { store, storeTimeoutMs, emit } = this.options;
     const keep = async (): Promise<void> => {
-      if ((await store.claim(request)).type === 'claimed') {
-        await store.keepSteps(request, steps.encode());
-        await store.release(request);
+      if ((await claimAnew(this.options, operation, attempt)).type === 'claimed') {
+        await store.keepSteps(attempt, steps.encode());
+        await store.release(attempt);
       }
     };
     await within(storeTimeoutMs, keep()).catch(() =>
@@ -167,9 +161,8 @@ export class TransactionalEnd {
     attempt: Attempt,
     outcome: KeptOutcome,
   ): Promise<RunResult> {
-    const { store, mask, storeTimeoutMs } = this.options;
-    const request = claimRequest(operation, attempt.owner, mask);
-    const claim = await within(storeTimeoutMs, store.claim(request)).catch(() => undefined);
+    const claiming = claimAnew(this.options, operation, attempt);
+    const claim = await within(this.options.storeTimeoutMs, claiming).catch(() => undefined);
     if (claim?.type === 'held' && claim.record.state === 'completed') {
       return answerOf(claim.record, operation.fingerprint, claim.now);
     }
