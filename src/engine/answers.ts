@@ -20,11 +20,7 @@ export function answerOf(
     case 'completed':
       return { type: 'replayed', outcome: decodeEnvelope(record.result) };
     case 'in-progress':
-      throw new IdempotencyError(
-        'IDEMPOTENCY_IN_PROGRESS',
-        'A request with this key is being processed. Try again with the same key a little later.',
-        { retryAfterSeconds: secondsToWait(record, now) },
-      );
+      throw inProgress(secondsToWait(record, now));
     case 'uncertain':
       throw outcomeUncertain();
     case 'tombstone':
@@ -49,6 +45,14 @@ export function checkSameRequest(recorded: Uint8Array, presented: Uint8Array): v
       );
     case 'same':
   }
+}
+
+export function inProgress(retryAfterSeconds = 1): IdempotencyError {
+  return new IdempotencyError(
+    'IDEMPOTENCY_IN_PROGRESS',
+    'A request with this key is being processed. Try again with the same key a little later.',
+    { retryAfterSeconds },
+  );
 }
 
 /** As long as the attempt has been running so far, within what is left of its lease; at least a second. */

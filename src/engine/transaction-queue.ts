@@ -1,5 +1,4 @@
-import { answerOf, checkSameRequest } from './answers.js';
-import { IdempotencyError } from './errors.js';
+import { answerOf, checkSameRequest, inProgress } from './answers.js';
 import type { Operation, RunResult } from './operation.js';
 import type { BeginResult } from './store.js';
 import { jittered, pause } from './timing.js';
@@ -128,14 +127,6 @@ export class TransactionQueue {
     }
     return left;
   }
-}
-
-export function inProgress(): IdempotencyError {
-  return new IdempotencyError(
-    'IDEMPOTENCY_IN_PROGRESS',
-    'A request with this key is being processed. Try again with the same key a little later.',
-    { retryAfterSeconds: 1 },
-  );
 }
 
 export function isMet(begun: object): begun is Met {

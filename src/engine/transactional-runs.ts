@@ -1,4 +1,4 @@
-import { answerOf } from './answers.js';
+import { answerOf, inProgress } from './answers.js';
 import type { Attempt } from './attempt.js';
 import { MOST_RUNS, pauseAfter } from './conflict-runs.js';
 import type { EngineOptions } from './engine-options.js';
@@ -8,7 +8,7 @@ import { KeepAlive } from './keep-alive.js';
 import type { Operation, Outcome, RunResult } from './operation.js';
 import type { Recorder } from './recorder.js';
 import type { RunningOperations } from './running-operations.js';
-import { TransactionQueue, inProgress, isMet, type Met } from './transaction-queue.js';
+import { TransactionQueue, isMet, type Met } from './transaction-queue.js';
 import { TransactionalBegin, type Begun } from './transactional-begin.js';
 import { TransactionalEnd } from './transactional-end.js';
 
