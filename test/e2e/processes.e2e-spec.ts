@@ -3,9 +3,9 @@ import type { DataSource } from 'typeorm';
 import type { Failpoint } from '../../src/engine/failpoints.js';
 import { TypeOrmStore } from '../../src/stores/typeorm/typeorm.store.js';
 import { createTestDatabase, availableDialects, type TestDatabase } from '../support/databases.js';
-import { eventually, send, type RawResponse } from '../support/http.js';
-import { createEffects, effectsOf, startShop, type Shop } from '../support/shop.js';
-import type { ShopOptions } from '../support/shop-server.js';
+import { eventually, send, untilDone, type RawResponse } from '../support/http.js';
+import { createEffects, effectsOf, killAll, startShop, type Shop } from '../support/shop.js';
+import type { ShopOptions } from '../support/shop-process.js';
 
 const LEASE_MS = 1_000;
 const dialects = availableDialects().filter((dialect) =>
@@ -30,11 +30,7 @@ describe.each(dialects)('several processes on one database: %s', (dialect) => {
     shops = [];
   });
 
-  afterEach(async () => {
-    shops.forEach((shop) => shop.kill('SIGKILL'));
-    await Promise.all(shops.map((shop) => shop.exited));
-    shops = [];
-  });
+  afterEach(() => killAll(shops));
 
   afterAll(async () => {
     other.kill('SIGKILL');
@@ -57,23 +53,8 @@ describe.each(dialects)('several processes on one database: %s', (dialect) => {
   const order = (shop: Shop, name: string, holdMs?: number): Promise<RawResponse> =>
     send(shop, { path: '/effects', key: `key-${name}`, body: { name, holdMs } });
 
-  /** As a client would: sends the request again until there is an outcome. */
-  const orderUntilDone = async (
-    shop: Shop,
-    name: string,
-    holdMs?: number,
-  ): Promise<RawResponse> => {
-    let answer: RawResponse | undefined;
-    await eventually(
-      async () => {
-        answer = await order(shop, name, holdMs);
-        return answer.status !== 409;
-      },
-      'an answer other than 409',
-      10_000,
-    );
-    return answer as RawResponse;
-  };
+  const orderUntilDone = async (shop: Shop, name: string, holdMs?: number): Promise<RawResponse> =>
+    untilDone(() => order(shop, name, holdMs));
 
   it('fifty at once over three applications have one effect and one answer', async () => {
     const idempotency = { onConcurrent: 'wait', lease: '30s', waitTimeout: '20s' } as const;

@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto';
 import type { DataSource } from 'typeorm';
 import { TypeOrmStore } from '../../src/stores/typeorm/typeorm.store.js';
 import { createTestDatabase, availableDialects, type TestDatabase } from '../support/databases.js';
-import { eventually, send, type RawResponse } from '../support/http.js';
-import { createEffects, effectsOf, startShop, type Shop } from '../support/shop.js';
-import type { ShopOptions } from '../support/shop-server.js';
+import { send, untilDone, type RawResponse } from '../support/http.js';
+import { createEffects, effectsOf, killAll, startShop, type Shop } from '../support/shop.js';
+import type { ShopOptions } from '../support/shop-process.js';
 
 const LEASE_MS = 1_000;
 const dialects = availableDialects().filter((dialect) =>
@@ -32,11 +32,7 @@ describe.each(dialects)('steps on %s', (dialect) => {
     other = await start({ platform: 'fastify' });
     shops = [];
   });
-  afterEach(async () => {
-    shops.forEach((shop) => shop.kill('SIGKILL'));
-    await Promise.all(shops.map((shop) => shop.exited));
-    shops = [];
-  });
+  afterEach(() => killAll(shops));
   afterAll(async () => {
     other.kill('SIGKILL');
     await other.exited;
@@ -60,18 +56,8 @@ describe.each(dialects)('steps on %s', (dialect) => {
   const order = (shop: Shop, body: { name: string }): Promise<RawResponse> =>
     send(shop, { path: '/orders', key: `key-${body.name}`, body });
 
-  const orderUntilDone = async (shop: Shop, body: { name: string }): Promise<RawResponse> => {
-    let answer: RawResponse | undefined;
-    await eventually(
-      async () => {
-        answer = await order(shop, body);
-        return answer.status !== 409;
-      },
-      'an answer other than 409',
-      10_000,
-    );
-    return answer as RawResponse;
-  };
+  const orderUntilDone = async (shop: Shop, body: { name: string }): Promise<RawResponse> =>
+    untilDone(() => order(shop, body));
 
   const counted = async (name: string): Promise<Record<string, number>> => {
     const counts: Record<string, number> = {};

@@ -193,3 +193,17 @@ export async function eventually(
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
+
+/** As a client would: sends a request again until there is an outcome. */
+export async function untilDone(order: () => Promise<RawResponse>): Promise<RawResponse> {
+  let answer: RawResponse | undefined;
+  await eventually(
+    async () => {
+      answer = await order();
+      return answer.status !== 409;
+    },
+    'an answer other than 409',
+    10_000,
+  );
+  return answer as RawResponse;
+}

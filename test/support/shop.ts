@@ -2,7 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { Table, type DataSource } from 'typeorm';
-import type { ShopOptions } from './shop-server.js';
+import type { ShopOptions } from './shop-process.js';
 
 const LOADER = fileURLToPath(new URL('./typeorm-loader.mjs', import.meta.url));
 const SERVERS = {
@@ -53,6 +53,13 @@ export async function startShop(
       }),
     kill: (signal) => void child.kill(signal),
   };
+}
+
+/** Kills applications, and empties the list of them. */
+export async function killAll(shops: Shop[]): Promise<void> {
+  const running = shops.splice(0);
+  running.forEach((shop) => shop.kill('SIGKILL'));
+  await Promise.all(running.map((shop) => shop.exited));
 }
 
 export async function createEffects(dataSource: DataSource): Promise<void> {

@@ -4,13 +4,9 @@
  */
 import 'reflect-metadata';
 import { randomUUID } from 'node:crypto';
-import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { Body, Controller, Injectable, Module, Post } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { DataSource } from 'typeorm';
-import { setFailpoint } from '../../src/engine/failpoints.js';
 import {
   CurrentIdempotency,
   Idempotent,
@@ -18,10 +14,8 @@ import {
   type IdempotencyContext,
   type UnknownOutcomeResolver,
 } from '../../src/index.js';
+import { given, serve } from './shop-process.js';
 import { effectsOf } from './shop.js';
-import type { ShopOptions } from './shop-server.js';
-
-const given = JSON.parse(process.argv[2] as string) as ShopOptions;
 
 interface Order {
   readonly name: string;
@@ -170,15 +164,4 @@ class PaymentsController {
 })
 class ShopModule {}
 
-if (given.dieAt !== undefined) {
-  setFailpoint(given.dieAt, () => process.kill(process.pid, 'SIGKILL'));
-}
-const adapter =
-  given.platform === 'express'
-    ? new (await import('@nestjs/platform-express')).ExpressAdapter()
-    : new (await import('@nestjs/platform-fastify')).FastifyAdapter();
-const app = await NestFactory.create(ShopModule, adapter, { logger: false });
-app.enableShutdownHooks();
-await app.listen(0, '127.0.0.1');
-process.send?.({ port: ((app.getHttpServer() as Server).address() as AddressInfo).port });
-process.on('disconnect', () => process.exit());
+await serve(ShopModule, false);
