@@ -1,7 +1,6 @@
 import type { Attempt, IdempotencyContext } from '../../src/engine/attempt.js';
 import { Steps } from '../../src/engine/steps.js';
 import type { Claim } from '../../src/engine/store.js';
-import { memoryStore } from '../../src/stores/memory/index.js';
 import {
   Bench,
   pass,
@@ -12,15 +11,13 @@ import {
   type OperationOptions,
   type Running,
 } from '../support/engine/bench.js';
+import { fails, hangs, losesReply, passes, type Fault } from '../support/engine/probe-store.js';
 import {
-  fails,
-  hangs,
-  losesReply,
-  passes,
-  ProbeStore,
-  type Fault,
-} from '../support/engine/probe-store.js';
-import { conflict, refusal, TransactionalStore } from '../support/engine/transactional-store.js';
+  conflict,
+  refusal,
+  transactionalBench,
+  type TransactionalStore,
+} from '../support/engine/transactional-store.js';
 
 useFakeTime();
 
@@ -30,10 +27,7 @@ let transactions: TransactionalStore;
 let runs: number;
 
 beforeEach(async () => {
-  const store = new ProbeStore(memoryStore({ now: () => Date.now() + bench.skew }));
-  transactions = new TransactionalStore(store);
-  bench = new Bench(Object.assign(store, { transactions }));
-  await bench.engine.start();
+  [bench, transactions] = await transactionalBench();
   runs = 0;
 });
 afterEach(() => bench.engine.stop());

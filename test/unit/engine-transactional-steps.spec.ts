@@ -1,14 +1,16 @@
 import type { Attempt } from '../../src/engine/attempt.js';
-import { memoryStore } from '../../src/stores/memory/index.js';
 import {
-  Bench,
+  type Bench,
   pass,
   RELEASE,
   useFakeTime,
   type OperationOptions,
 } from '../support/engine/bench.js';
-import { fails, passes, ProbeStore, type Fault } from '../support/engine/probe-store.js';
-import { TransactionalStore } from '../support/engine/transactional-store.js';
+import { fails, passes, type Fault } from '../support/engine/probe-store.js';
+import {
+  transactionalBench,
+  type TransactionalStore,
+} from '../support/engine/transactional-store.js';
 
 useFakeTime();
 
@@ -16,9 +18,7 @@ let bench: Bench;
 let transactions: TransactionalStore;
 
 beforeEach(async () => {
-  const store = new ProbeStore(memoryStore({ now: () => Date.now() }));
-  transactions = new TransactionalStore(store);
-  bench = await Bench.started(Object.assign(store, { transactions }));
+  [bench, transactions] = await transactionalBench();
 });
 afterEach(() => bench.engine.stop());
 

@@ -1,7 +1,6 @@
 import { IdempotencyError } from '../../src/engine/errors.js';
 import { escapeSentence } from '../../src/engine/escape-report.js';
 import type { KeptOutcome, Outcome } from '../../src/engine/operation.js';
-import { memoryStore } from '../../src/stores/memory/index.js';
 import {
   Bench,
   complete,
@@ -16,15 +15,13 @@ import {
   type Answer,
   type OperationOptions,
 } from '../support/engine/bench.js';
+import { fails, hangs, late, losesReply, passes } from '../support/engine/probe-store.js';
 import {
-  fails,
-  hangs,
-  late,
-  losesReply,
-  passes,
-  ProbeStore,
-} from '../support/engine/probe-store.js';
-import { conflict, refusal, TransactionalStore } from '../support/engine/transactional-store.js';
+  conflict,
+  refusal,
+  transactionalBench,
+  type TransactionalStore,
+} from '../support/engine/transactional-store.js';
 
 useFakeTime();
 
@@ -32,9 +29,7 @@ let bench: Bench;
 let transactions: TransactionalStore;
 
 beforeEach(async () => {
-  const store = new ProbeStore(memoryStore({ now: () => Date.now() }));
-  transactions = new TransactionalStore(store);
-  bench = await Bench.started(Object.assign(store, { transactions }));
+  [bench, transactions] = await transactionalBench();
 });
 afterEach(() => bench.engine.stop());
 

@@ -8,6 +8,7 @@ import type {
   StoreTransaction,
   StoreTransactions,
 } from '../../../src/engine/store.js';
+import { Bench } from './bench.js';
 import type { Fault } from './probe-store.js';
 
 type Call = 'begin' | 'open' | 'complete' | 'keepSteps' | 'commit' | 'rollback' | 'keepAlive';
@@ -86,6 +87,15 @@ export class TransactionalStore implements StoreTransactions {
     const fault = this.planned.get(call)?.shift();
     return fault === undefined ? apply() : fault(apply);
   }
+}
+
+/** A bench that has begun, and whose store has transactions. */
+export async function transactionalBench(): Promise<[Bench, TransactionalStore]> {
+  const bench = new Bench();
+  const transactions = new TransactionalStore(bench.store);
+  Object.assign(bench.store, { transactions });
+  await bench.engine.start();
+  return [bench, transactions];
 }
 
 class Transaction implements StoreTransaction {
