@@ -1,5 +1,5 @@
-import { Inject, Injectable, Logger } from '@nestjs/common';
-import { calls, enclosing, isProtected, newCall } from './call-context.js';
+import { Inject, Injectable } from '@nestjs/common';
+import { enclosing, isProtected } from './call-context.js';
 import { TooDeepError } from './engine/canonical-json.js';
 import type { IdempotencyContext } from './engine/attempt.js';
 import { IdempotencyEngine } from './engine/engine.js';
@@ -8,7 +8,7 @@ import { judgeFailure, statusOf } from './engine/failure-policy.js';
 import { checkSameRequest } from './engine/answers.js';
 import { fingerprint } from './engine/fingerprint.js';
 import { recordId, type Identity } from './engine/identity.js';
-import type { KeptOutcome, Operation, Outcome } from './engine/operation.js';
+import type { Operation } from './engine/operation.js';
 import { RECORD_STATES, type RecordState } from './engine/store.js';
 import type { Verdict } from './engine/unknown-outcome.js';
 import { CleanupTask } from './cleanup/cleanup.task.js';
@@ -19,7 +19,8 @@ import { operationSettings, type ModuleSettings } from './idempotency.settings.j
 import { resolveByOperator } from './operator-verdict.js';
 import { checkExecuteOptions, misconfigured } from './options-check.js';
 import { recordView, type IdempotencyRecordView } from './record-view.js';
-import { decodeOutcome, encodeError, encodeValue, encodeValueVerdict } from './value-codec.js';
+import { encodeValueVerdict } from './value-codec.js';
+import { runForValue } from './value-run.js';
 
 const EXECUTE_OPERATION = 'execute';
 const LONGEST_KEY = 4_000;
@@ -77,8 +78,6 @@ export interface ListOptions {
 /** Idempotency for code that no decorator reaches, and the records for people who look after them. */
 @Injectable()
 export class IdempotencyService {
-  private readonly logger = new Logger('Idempotency');
-
   constructor(
     private readonly engine: IdempotencyEngine,
     private readonly cleanup: CleanupTask,
@@ -126,37 +125,17 @@ export class IdempotencyService {
       return work(outer.once);
     }
 
-    let own: { value: T } | { error: unknown } | undefined;
-    const result = await this.engine.run(operation, async (attempt): Promise<Outcome> => {
-      const call = newCall(attempt, operation);
-      try {
-        own = { value: await calls.run(call, async () => work(attempt)) };
-        const kept = this.kept(encodeValue(own.value), settings.maxResultBytes, where);
-        return { ...kept, returned: true, repeatable: true };
-      } catch (error) {
-        if (attempt.runsAgain(error)) {
-          return { type: 'again' };
-        }
-        own = { error };
-        switch (judgeFailure(settings.errors, error, { status: statusOf(error) })) {
-          case 'store':
-            return this.kept(encodeError(error), settings.maxResultBytes, where);
-          case 'uncertain':
-            return { type: 'uncertain' };
-          default:
-            return { type: 'release' };
-        }
-      } finally {
-        call.isOver = true;
-      }
+    const end = await runForValue<T>(this.engine, {
+      operation,
+      where,
+      maxResultBytes: settings.maxResultBytes,
+      judge: (error) => judgeFailure(settings.errors, error, { status: statusOf(error) }),
+      work,
     });
-    if (result.type === 'replayed') {
-      return decodeOutcome(result.outcome) as T;
+    if ('error' in end) {
+      throw end.error;
     }
-    if (own !== undefined && 'error' in own) {
-      throw own.error;
-    }
-    return (own as { value: T }).value;
+    return end.value;
   }
 
   /** The live record of a key, or `null`. */
@@ -228,20 +207,6 @@ export class IdempotencyService {
   /** Deletes every expired record now, in batches. Answers how many. */
   deleteExpired(): Promise<number> {
     return this.cleanup.deleteExpired();
-  }
-
-  private kept(result: Uint8Array | undefined, maxBytes: number, where: string): KeptOutcome {
-    if (result !== undefined && result.length <= maxBytes) {
-      return { type: 'complete', result };
-    }
-    this.logger.warn(
-      `${where}: its result ` +
-        (result === undefined
-          ? 'holds a function, a symbol or an instance of a class'
-          : `is larger than maxResultBytes (${maxBytes})`) +
-        ' and was not kept. A retry gets IDEMPOTENCY_RESULT_UNAVAILABLE. Return plain data.',
-    );
-    return { type: 'tombstone' };
   }
 
   private ids(key: IdempotencyKey): string[] {
