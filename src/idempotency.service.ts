@@ -1,12 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { enclosing, isProtected } from './call-context.js';
-import { TooDeepError } from './engine/canonical-json.js';
 import type { IdempotencyContext } from './engine/attempt.js';
 import { IdempotencyEngine } from './engine/engine.js';
 import { IdempotencyError } from './engine/errors.js';
 import { judgeFailure, statusOf } from './engine/failure-policy.js';
 import { checkSameRequest } from './engine/answers.js';
-import { fingerprint } from './engine/fingerprint.js';
 import { recordId, type Identity } from './engine/identity.js';
 import type { Operation } from './engine/operation.js';
 import { RECORD_STATES, type RecordState } from './engine/store.js';
@@ -18,6 +16,7 @@ import type { IdempotencyDefaults } from './idempotency.options.js';
 import { operationSettings, type ModuleSettings } from './idempotency.settings.js';
 import { resolveByOperator } from './operator-verdict.js';
 import { checkExecuteOptions, misconfigured } from './options-check.js';
+import { payloadFingerprint } from './payload-fingerprint.js';
 import { recordView, type IdempotencyRecordView } from './record-view.js';
 import { encodeValueVerdict } from './value-codec.js';
 import { runForValue } from './value-run.js';
@@ -226,19 +225,5 @@ export class IdempotencyService {
       );
     }
     return { ...key, namespace: this.module.namespace, scope: key.scope ?? '' };
-  }
-}
-
-function payloadFingerprint(identity: Identity, payload: unknown): Uint8Array {
-  try {
-    return fingerprint(identity, { payload });
-  } catch (error) {
-    if (error instanceof TooDeepError) {
-      throw new IdempotencyError(
-        'IDEMPOTENCY_KEY_INVALID',
-        `The payload cannot be made idempotent: ${error.message} Give the part of it that matters.`,
-      );
-    }
-    throw error;
   }
 }
