@@ -17,6 +17,8 @@ const shared = {
   moduleNameMapper: {
     '^nestjs-idempotency$': '<rootDir>/src/index.ts',
     '^nestjs-idempotency/typeorm$': '<rootDir>/src/stores/typeorm/index.ts',
+    '^nestjs-idempotency/outbox$': '<rootDir>/src/outbox/index.ts',
+    '^nestjs-idempotency/bullmq$': '<rootDir>/src/bullmq/index.ts',
     '^nestjs-idempotency/testing$': '<rootDir>/src/testing/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },

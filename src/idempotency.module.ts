@@ -25,8 +25,12 @@ import {
 import type { IdempotencyModuleOptions } from './idempotency.options.js';
 import { IdempotencyService } from './idempotency.service.js';
 import { moduleSettings, type ModuleSettings } from './idempotency.settings.js';
+import { MessageHandlers } from './messaging/message-handlers.js';
+import { MessageHandling } from './messaging/message-handling.js';
+import { MessageOperations } from './messaging/message-operations.js';
 import { MethodExplorer } from './methods/method-explorer.js';
 import { misconfigured } from './options-check.js';
+import { RefusalReport } from './refusal-report.js';
 import { checkAsyncRegistration, checkRegistration } from './registration-check.js';
 
 @Module({
@@ -57,12 +61,16 @@ import { checkAsyncRegistration, checkRegistration } from './registration-check.
     },
     RouteSettingsRegistry,
     RouteExplorer,
+    RefusalReport,
     RequestOperations,
+    MessageOperations,
+    MessageHandlers,
+    MessageHandling,
     CleanupTask,
     IdempotencyService,
     MethodExplorer,
   ],
-  exports: [IdempotencyService, RequestOperations, RouteSettingsRegistry],
+  exports: [IdempotencyService, RequestOperations, RouteSettingsRegistry, MessageHandling],
 })
 export class IdempotencyModule
   extends ConfigurableModuleClass

@@ -3,6 +3,7 @@ import type { Duration } from './engine/duration.js';
 import type { IdempotencyHooks } from './engine/events.js';
 import type { FailurePolicy } from './engine/failure-policy.js';
 import type { IdempotencyStore } from './engine/store.js';
+import type { MessageOptions } from './messaging/message-options.js';
 import type { UnknownOutcomeResolver } from './engine/unknown-outcome.js';
 
 /** The platform's request (Express, or Fastify's wrapper), reduced to what both have. */
@@ -142,12 +143,18 @@ export interface IdempotencyDefaults {
    * @default []
    */
   replayHeaders?: readonly string[];
+  /**
+   * RabbitMQ: what `noAck` of the transport's options is, which no handler can see. `false`: the broker waits, and
+   * the library acknowledges once the outcome is durable. `true`: what is being processed is lost with its process.
+   * Required for handlers of that transport.
+   */
+  noAck?: boolean;
 }
 
 export type FingerprintFunction = (input: FingerprintInput, context: ExecutionContext) => unknown;
 
 /** Options of `@Idempotent()`. */
-export type IdempotentOptions = IdempotencyDefaults;
+export type IdempotentOptions = IdempotencyDefaults & MessageOptions;
 
 export interface CleanupOptions {
   /**

@@ -1,14 +1,12 @@
-import { Inject, Injectable, Logger } from '@nestjs/common';
-import { calls, enclosing, isProtected, newCall } from './call-context.js';
-import { TooDeepError } from './engine/canonical-json.js';
+import { Inject, Injectable } from '@nestjs/common';
+import { enclosing, isProtected } from './call-context.js';
 import type { IdempotencyContext } from './engine/attempt.js';
 import { IdempotencyEngine } from './engine/engine.js';
 import { IdempotencyError } from './engine/errors.js';
 import { judgeFailure, statusOf } from './engine/failure-policy.js';
 import { checkSameRequest } from './engine/answers.js';
-import { fingerprint } from './engine/fingerprint.js';
 import { recordId, type Identity } from './engine/identity.js';
-import type { KeptOutcome, Operation, Outcome } from './engine/operation.js';
+import type { Operation } from './engine/operation.js';
 import { RECORD_STATES, type RecordState } from './engine/store.js';
 import type { Verdict } from './engine/unknown-outcome.js';
 import { CleanupTask } from './cleanup/cleanup.task.js';
@@ -18,8 +16,10 @@ import type { IdempotencyDefaults } from './idempotency.options.js';
 import { operationSettings, type ModuleSettings } from './idempotency.settings.js';
 import { resolveByOperator } from './operator-verdict.js';
 import { checkExecuteOptions, misconfigured } from './options-check.js';
+import { payloadFingerprint } from './payload-fingerprint.js';
 import { recordView, type IdempotencyRecordView } from './record-view.js';
-import { decodeOutcome, encodeError, encodeValue, encodeValueVerdict } from './value-codec.js';
+import { encodeValueVerdict } from './value-codec.js';
+import { runForValue } from './value-run.js';
 
 const EXECUTE_OPERATION = 'execute';
 const LONGEST_KEY = 4_000;
@@ -77,8 +77,6 @@ export interface ListOptions {
 /** Idempotency for code that no decorator reaches, and the records for people who look after them. */
 @Injectable()
 export class IdempotencyService {
-  private readonly logger = new Logger('Idempotency');
-
   constructor(
     private readonly engine: IdempotencyEngine,
     private readonly cleanup: CleanupTask,
@@ -126,37 +124,17 @@ export class IdempotencyService {
       return work(outer.once);
     }
 
-    let own: { value: T } | { error: unknown } | undefined;
-    const result = await this.engine.run(operation, async (attempt): Promise<Outcome> => {
-      const call = newCall(attempt, operation);
-      try {
-        own = { value: await calls.run(call, async () => work(attempt)) };
-        const kept = this.kept(encodeValue(own.value), settings.maxResultBytes, where);
-        return { ...kept, returned: true, repeatable: true };
-      } catch (error) {
-        if (attempt.runsAgain(error)) {
-          return { type: 'again' };
-        }
-        own = { error };
-        switch (judgeFailure(settings.errors, error, { status: statusOf(error) })) {
-          case 'store':
-            return this.kept(encodeError(error), settings.maxResultBytes, where);
-          case 'uncertain':
-            return { type: 'uncertain' };
-          default:
-            return { type: 'release' };
-        }
-      } finally {
-        call.isOver = true;
-      }
+    const end = await runForValue<T>(this.engine, {
+      operation,
+      where,
+      maxResultBytes: settings.maxResultBytes,
+      judge: (error) => judgeFailure(settings.errors, error, { status: statusOf(error) }),
+      work,
     });
-    if (result.type === 'replayed') {
-      return decodeOutcome(result.outcome) as T;
+    if ('error' in end) {
+      throw end.error;
     }
-    if (own !== undefined && 'error' in own) {
-      throw own.error;
-    }
-    return (own as { value: T }).value;
+    return end.value;
   }
 
   /** The live record of a key, or `null`. */
@@ -230,20 +208,6 @@ export class IdempotencyService {
     return this.cleanup.deleteExpired();
   }
 
-  private kept(result: Uint8Array | undefined, maxBytes: number, where: string): KeptOutcome {
-    if (result !== undefined && result.length <= maxBytes) {
-      return { type: 'complete', result };
-    }
-    this.logger.warn(
-      `${where}: its result ` +
-        (result === undefined
-          ? 'holds a function, a symbol or an instance of a class'
-          : `is larger than maxResultBytes (${maxBytes})`) +
-        ' and was not kept. A retry gets IDEMPOTENCY_RESULT_UNAVAILABLE. Return plain data.',
-    );
-    return { type: 'tombstone' };
-  }
-
   private ids(key: IdempotencyKey): string[] {
     return this.identities(key).map(recordId);
   }
@@ -261,19 +225,5 @@ export class IdempotencyService {
       );
     }
     return { ...key, namespace: this.module.namespace, scope: key.scope ?? '' };
-  }
-}
-
-function payloadFingerprint(identity: Identity, payload: unknown): Uint8Array {
-  try {
-    return fingerprint(identity, { payload });
-  } catch (error) {
-    if (error instanceof TooDeepError) {
-      throw new IdempotencyError(
-        'IDEMPOTENCY_KEY_INVALID',
-        `The payload cannot be made idempotent: ${error.message} Give the part of it that matters.`,
-      );
-    }
-    throw error;
   }
 }

@@ -24,6 +24,7 @@ export interface OperationSettings {
   readonly fingerprint: readonly FingerprintPart[] | FingerprintFunction;
   /** Lower case. */
   readonly replayHeaders: readonly string[];
+  readonly noAck: boolean | undefined;
 }
 
 export interface ModuleSettings {
@@ -93,8 +94,14 @@ export function operationSettings(
   module: ModuleSettings,
   route: IdempotencyDefaults,
   where: string,
+  defaults: Pick<IdempotencyDefaults, 'onConcurrent'> = {},
 ): OperationSettings {
-  const merged = { ...DEFAULTS, ...defined(module.options), ...defined(route) };
+  const merged = {
+    ...DEFAULTS,
+    ...defaults,
+    ...defined(module.options),
+    ...defined(route),
+  };
   checkRouteOptions(route, merged, module.options.storeTimeout, where);
   return {
     policy: {
@@ -122,6 +129,7 @@ export function operationSettings(
     scope: merged.scope,
     fingerprint: merged.fingerprint,
     replayHeaders: merged.replayHeaders.map((name) => name.toLowerCase()),
+    noAck: merged.noAck,
   };
 }
 

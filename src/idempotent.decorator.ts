@@ -4,6 +4,7 @@ import { IdempotencyInterceptor } from './http/idempotency.interceptor.js';
 import { IDEMPOTENT_METADATA } from './idempotency.constants.js';
 import type { IdempotentOptions } from './idempotency.options.js';
 import type { IdempotentMetadata } from './idempotent.metadata.js';
+import { isMessageHandler } from './messaging/handler-kind.js';
 import { bothForms, decorateMethod, isMethodOptions } from './methods/decorate-method.js';
 import { methodMetadata } from './methods/method-metadata.js';
 import type {
@@ -20,8 +21,10 @@ const ROUTE_METHOD = 'method';
 const SAFE_METHODS = [RequestMethod.GET, RequestMethod.HEAD, RequestMethod.OPTIONS];
 
 /**
- * Makes a route safe to retry: a request with the same `Idempotency-Key` is carried out once, and every
- * retry gets the first answer, byte for byte. On a class: every route of it but GET, HEAD and OPTIONS.
+ * Makes a handler safe to retry. On a route: a request with the same `Idempotency-Key` is carried out once, and every
+ * retry gets the first answer, byte for byte. On a message handler (`@MessagePattern()`, `@EventPattern()`,
+ * `@RabbitSubscribe()`, `@RabbitRPC()`) or a GraphQL mutation: a message with the same id is processed once by it. On a
+ * class: every message handler of it, and every route but GET, HEAD and OPTIONS.
  *
  * It binds its interceptor itself, and works in every order with `@UseInterceptors()` and the others.
  *
@@ -90,13 +93,25 @@ export function Idempotent(
 }
 
 function decorateClass(target: Class, options: IdempotentOptions): void {
-  checkIdempotentOptions(options, `@Idempotent() on ${target.name}`);
+  const where = `@Idempotent() on ${target.name}`;
+  checkIdempotentOptions(options, where);
+  if (options.consumer !== undefined) {
+    throw misconfigured(
+      where,
+      "option 'consumer' would be the same for all its handlers, which would skip each other's messages. " +
+        'Write it on each handler.',
+    );
+  }
   Reflect.defineMetadata(IDEMPOTENT_METADATA, options, target);
   for (const [name, descriptor] of methodsOf(target)) {
     const method = Reflect.getMetadata(ROUTE_METHOD, descriptor.value as object) as
       RequestMethod | undefined;
     const isDecorated = Reflect.hasMetadata(IDEMPOTENT_METADATA, descriptor.value as object);
-    if (method !== undefined && !SAFE_METHODS.includes(method) && !isDecorated) {
+    const changesState =
+      method === undefined
+        ? isMessageHandler(descriptor.value as object)
+        : !SAFE_METHODS.includes(method);
+    if (changesState && !isDecorated) {
       decorateRoute(target.prototype as object, name, descriptor, {
         options: {},
         property: name,

@@ -12,6 +12,8 @@ export type {
   IdempotentMethodDecorator,
   IdempotentMethodOptions,
 } from './methods/method-options.js';
+export type { IncomingMessage, MessageTransport } from './messaging/incoming-message.js';
+export type { MessageOptions } from './messaging/message-options.js';
 export { tick } from './methods/tick.js';
 export { CurrentIdempotency } from './current-idempotency.decorator.js';
 export { memoryStore } from './stores/memory/index.js';

@@ -15,7 +15,11 @@ import {
   type Check,
 } from './option-values.js';
 import { isNeverReplayed } from './http/replayed-headers.js';
-import type { IdempotencyDefaults, IdempotencyModuleOptions } from './idempotency.options.js';
+import type {
+  IdempotencyDefaults,
+  IdempotencyModuleOptions,
+  IdempotentOptions,
+} from './idempotency.options.js';
 
 const ROUTE_CHECKS: Record<keyof IdempotencyDefaults, Check> = {
   mode: oneOf('lease', 'transactional'),
@@ -76,6 +80,20 @@ const ROUTE_CHECKS: Record<keyof IdempotencyDefaults, Check> = {
       ? undefined
       : `Leave out '${never}': it belongs to one connection, caller or moment and is never replayed.`;
   },
+  noAck: boolean,
+};
+
+const HANDLER_CHECKS: Record<keyof IdempotentOptions, Check> = {
+  ...ROUTE_CHECKS,
+  consumer: (value) =>
+    typeof value === 'string' && value !== ''
+      ? undefined
+      : "Write a name that stays, for example 'billing.order-placed'.",
+  messageId: (value) =>
+    typeof value === 'function' || (typeof value === 'string' && value !== '')
+      ? undefined
+      : "Write the path of a field of the payload, for example 'order.id', or a function of the message.",
+  kafkaPosition: boolean,
 };
 
 const MODULE_CHECKS: Record<keyof IdempotencyModuleOptions, Check> = {
@@ -142,7 +160,7 @@ export function checkIdempotentOptions(options: unknown, where: string): void {
   if (!isRecord(options)) {
     throw misconfigured(where, `the options are ${show(options)}. Write an object, or nothing.`);
   }
-  checkEach(ROUTE_CHECKS, options, where);
+  checkEach(HANDLER_CHECKS, options, where);
 }
 
 const EXECUTE_OPTIONS = [

@@ -41,7 +41,10 @@ export function encodeValueVerdict(
   return bytes;
 }
 
-/** An error in the form it is thrown again in: an `HttpException` with its response, or name and message. */
+/**
+ * An error in the form it is thrown again in: an `HttpException` with its response, what an `RpcException` tells
+ * the other side, or name and message.
+ */
 export function encodeError(error: unknown): Uint8Array | undefined {
   const { name, message } =
     error instanceof Error ? error : { name: 'Error', message: String(error) };
@@ -49,29 +52,52 @@ export function encodeError(error: unknown): Uint8Array | undefined {
     error instanceof HttpException
       ? { status: error.getStatus(), response: error.getResponse() }
       : undefined;
-  const body = serialize({ name, message, http });
+  const body = serialize({ name, message, http, rpc: toldByRpc(error) });
   return body && encodeEnvelope({ kind: 'error', meta: {}, body });
 }
 
+/** What an `RpcException` of the optional `@nestjs/microservices` was made of. */
+function toldByRpc(error: unknown): { readonly error: string | object } | undefined {
+  const { getError } = error as { getError?: () => string | object };
+  return error instanceof Error && typeof getError === 'function'
+    ? { error: getError.call(error) }
+    : undefined;
+}
+
+/** An error of an earlier attempt that said what an RPC caller is to be told. */
+export class RecordedRpcError extends Error {
+  constructor(readonly told: string | object) {
+    super('The handler failed.');
+  }
+}
+
 /**
- * Answers the value, or throws the error, that was recorded.
+ * The value, or the error, that was recorded.
  *
  * @throws IdempotencyError `IDEMPOTENCY_RECORD_UNREADABLE`
  */
-export function decodeOutcome({ kind, body }: Envelope): unknown {
+export function decodeOutcome({
+  kind,
+  body,
+}: Envelope): { readonly value: unknown } | { readonly error: unknown } {
   if (kind === 'http') {
     throw unreadable('it holds a response, not a value');
   }
   const value = deserialize(body);
   if (kind === 'value') {
-    return value;
+    return { value };
   }
-  const { name, message, http } = value as {
+  const { name, message, http, rpc } = value as {
     name: string;
     message: string;
     http?: { status: number; response: string | Record<string, unknown> };
+    rpc?: { error: string | object };
   };
   const error =
-    http === undefined ? new Error(message) : new HttpException(http.response, http.status);
-  throw Object.assign(error, { name, message });
+    rpc !== undefined
+      ? new RecordedRpcError(rpc.error)
+      : http === undefined
+        ? new Error(message)
+        : new HttpException(http.response, http.status);
+  return { error: Object.assign(error, { name, message }) };
 }

@@ -7,8 +7,9 @@ import {
   type ExecutionContext,
   type NestInterceptor,
 } from '@nestjs/common';
-import { Observable } from 'rxjs';
+import { from, Observable } from 'rxjs';
 import { calls, newCall } from '../call-context.js';
+import { MessageHandling } from '../messaging/message-handling.js';
 import { misconfigured } from '../options-check.js';
 import { isHeld } from './held-methods.js';
 import { HeldResponse } from './held-response.js';
@@ -18,18 +19,22 @@ import { RequestOperations } from './request-operations.js';
 import { RouteSettingsRegistry } from './route-settings.js';
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
+/** Nest's transports, `@golevelup/nestjs-rabbitmq` and GraphQL. */
+const MESSAGE_CONTEXTS = new Set(['rpc', 'rmq', 'graphql']);
 
 /** Bound by `@Idempotent()` itself. Bound twice to one route, it acts once. */
 @Injectable()
 export class IdempotencyInterceptor implements NestInterceptor {
   private readonly operations: RequestOperations;
   private readonly routes: RouteSettingsRegistry;
+  private readonly messages: MessageHandling;
 
   constructor(
     @Optional() @Inject(RequestOperations) operations: RequestOperations | undefined,
     @Optional() @Inject(RouteSettingsRegistry) routes: RouteSettingsRegistry | undefined,
+    @Optional() @Inject(MessageHandling) messages: MessageHandling | undefined,
   ) {
-    if (operations === undefined || routes === undefined) {
+    if (operations === undefined || routes === undefined || messages === undefined) {
       throw misconfigured(
         '@Idempotent()',
         'there is no IdempotencyModule here. Import IdempotencyModule.forRoot() in the root module ' +
@@ -38,6 +43,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
     }
     this.operations = operations;
     this.routes = routes;
+    this.messages = messages;
   }
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
@@ -45,10 +51,14 @@ export class IdempotencyInterceptor implements NestInterceptor {
     if (settings === undefined) {
       return next.handle();
     }
-    if (context.getType() !== 'http') {
+    const type = context.getType<string>();
+    if (MESSAGE_CONTEXTS.has(type)) {
+      return from(this.messages.handle(context, next, settings));
+    }
+    if (type !== 'http') {
       throw misconfigured(
         settings.name,
-        `@Idempotent() does not protect '${context.getType()}' handlers yet. Use it on HTTP routes, ` +
+        `@Idempotent() does not protect '${type}' handlers. Use it on HTTP routes and message handlers, ` +
           'and IdempotencyService.execute() elsewhere.',
       );
     }

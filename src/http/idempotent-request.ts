@@ -171,7 +171,7 @@ export class IdempotentRequest {
       held.release();
       return this.fail(error);
     }
-    this.operations.report(error, settings, byEngine);
+    this.operations.refusals.report(error, settings.name, byEngine);
     if (error.retryAfterSeconds !== undefined && !held.released) {
       exchange.rawResponse.setHeader('Retry-After', String(error.retryAfterSeconds));
     }

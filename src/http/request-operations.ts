@@ -1,14 +1,13 @@
 import { Inject, Injectable, Logger, type ExecutionContext } from '@nestjs/common';
 import { IdempotencyEngine } from '../engine/engine.js';
-import type { IdempotencyError } from '../engine/errors.js';
 import { recordId, type Identity } from '../engine/identity.js';
 import type { Operation } from '../engine/operation.js';
 import { IDEMPOTENCY_SETTINGS } from '../idempotency.constants.js';
 import type { HttpRequest } from '../idempotency.options.js';
 import type { ModuleSettings } from '../idempotency.settings.js';
 import { misconfigured } from '../options-check.js';
-import { describeCause } from '../describe-cause.js';
 import type { HttpExchange } from './http-exchange.js';
+import { RefusalReport } from '../refusal-report.js';
 import { requestFingerprint } from './request-fingerprint.js';
 import { requestKey } from './request-key.js';
 import { credentialsDigest, identifier, principalOf } from './request-scope.js';
@@ -18,15 +17,15 @@ import type { RouteSettings } from './route-settings.js';
 /** The engine's name for everything that came with an `Idempotency-Key` header. */
 export const HTTP_OPERATION = 'http';
 
-/** Translates requests into operations of the engine, and tells people what they should know of them. */
+/** Translates requests into operations of the engine. */
 @Injectable()
 export class RequestOperations {
   private readonly logger = new Logger('Idempotency');
-  private readonly reportedMisconfigured = new Set<string>();
   private warnedOfUnknownPrincipal = false;
 
   constructor(
     readonly engine: IdempotencyEngine,
+    readonly refusals: RefusalReport,
     @Inject(IDEMPOTENCY_SETTINGS) private readonly module: ModuleSettings,
   ) {}
 
@@ -84,34 +83,6 @@ export class RequestOperations {
       );
     }
     return text;
-  }
-
-  /** Tells hooks and, where somebody has to act, the log. */
-  report(error: IdempotencyError, settings: RouteSettings, byEngine: boolean): void {
-    if (!byEngine) {
-      this.module.emit('onRejected', { handler: settings.name, code: error.code });
-    }
-    switch (error.code) {
-      case 'IDEMPOTENCY_STORE_UNAVAILABLE':
-      case 'IDEMPOTENCY_RECORD_UNREADABLE':
-      case 'IDEMPOTENCY_STEPS_CHANGED':
-        return this.log(error, settings.name);
-      case 'IDEMPOTENCY_OUTCOME_UNCERTAIN':
-        // somebody was to find out, and failed
-        return error.cause === undefined ? undefined : this.log(error, settings.name);
-      case 'IDEMPOTENCY_MISCONFIGURED':
-        // a client may provoke it, with a body of a type that nothing parses
-        if (!this.reportedMisconfigured.has(settings.name)) {
-          this.reportedMisconfigured.add(settings.name);
-          this.log(error, settings.name);
-        }
-        return;
-      default:
-    }
-  }
-
-  private log(error: IdempotencyError, name: string): void {
-    this.logger.error(`${name}: ${error.code}${describeCause(error)}. ${error.message}`);
   }
 
   private warnOfUnknownPrincipal(name: string): void {

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { IDEMPOTENT_METADATA } from '../idempotency.constants.js';
 import type { IdempotencyStore } from '../engine/store.js';
+import { entryPointOf } from '../messaging/handler-kind.js';
 import { misconfigured } from '../options-check.js';
 import { isEventStream } from './response-handling.js';
 import { IdempotencyInterceptor } from './idempotency.interceptor.js';
@@ -13,7 +14,7 @@ const INTERCEPTORS = '__interceptors__';
 type Handler = (...args: never[]) => unknown;
 type Controller = new (...args: never[]) => unknown;
 
-/** Looks at every decorated route once, while the application starts. */
+/** Looks at every decorated route and message handler once, while the application starts. */
 @Injectable()
 export class RouteExplorer {
   constructor(
@@ -28,10 +29,22 @@ export class RouteExplorer {
 
   /** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for the first route that cannot work. */
   check(store: IdempotencyStore): void {
+    const consumers = new Map<string, Handler>();
     for (const [controller, handler] of this.routes()) {
       const settings = this.settings.of(controller, handler);
       if (settings?.policy.mode === 'transactional') {
         checkTransactional(settings.name, handler, store);
+      }
+      if (settings !== undefined && entryPointOf(handler) !== 'route') {
+        const { name, consumer } = settings.message;
+        if ((consumers.get(consumer) ?? handler) !== handler) {
+          throw misconfigured(
+            `@Idempotent() on ${name}`,
+            `another handler is the consumer '${consumer}' too, and each would skip what the other has ` +
+              'processed. Write a consumer of its own.',
+          );
+        }
+        consumers.set(consumer, handler);
       }
     }
   }
@@ -45,9 +58,10 @@ export class RouteExplorer {
   }
 
   private *routes(): Generator<[Controller, Handler]> {
-    for (const { controllers } of this.modules.values()) {
-      for (const { metatype } of controllers.values()) {
-        if (typeof metatype === 'function') {
+    for (const { controllers, providers } of this.modules.values()) {
+      for (const { metatype, inject } of [...controllers.values(), ...providers.values()]) {
+        // a factory has no class
+        if (typeof metatype === 'function' && inject == null) {
           yield* handlersOf(metatype as Controller);
         }
       }

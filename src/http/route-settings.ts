@@ -8,6 +8,8 @@ import {
   type OperationSettings,
 } from '../idempotency.settings.js';
 import type { IdempotentMetadata } from '../idempotent.metadata.js';
+import { isMessageHandler } from '../messaging/handler-kind.js';
+import type { MessageSettings } from '../messaging/message-options.js';
 import { answersByItself } from './response-handling.js';
 
 export interface RouteSettings extends OperationSettings {
@@ -17,7 +19,12 @@ export interface RouteSettings extends OperationSettings {
   readonly answersByItself: boolean;
   /** Whether the route is idempotent only because its class is. */
   readonly byClass: boolean;
+  /** What counts where it is no route. */
+  readonly message: MessageSettings;
 }
+
+/** A message that comes again is in nobody's way while it waits. */
+const MESSAGE_DEFAULTS = { onConcurrent: 'wait' } as const;
 
 type Handler = (...args: never[]) => unknown;
 type Controller = new (...args: never[]) => unknown;
@@ -53,13 +60,24 @@ export class RouteSettingsRegistry {
       IdempotentOptions | undefined;
     const { options, property, level } = metadata;
     const name = `${controller.name}.${String(property)}`;
-    const own = { ...ofClass, ...defined(options) };
-    const settings = operationSettings(this.module, own, `@Idempotent() on ${name}`);
+    const { consumer, messageId, kafkaPosition, ...own } = { ...ofClass, ...defined(options) };
+    const defaults = isMessageHandler(handler) ? MESSAGE_DEFAULTS : {};
+    const settings = operationSettings(this.module, own, `@Idempotent() on ${name}`, defaults);
+    const { header, required } = settings;
     return {
       ...settings,
       name,
       answersByItself: answersByItself(controller, property),
       byClass: level === 'class',
+      message: {
+        name,
+        consumer: consumer ?? name,
+        header,
+        required,
+        messageId,
+        kafkaPosition: kafkaPosition ?? false,
+        noAck: settings.noAck,
+      },
     };
   }
 }

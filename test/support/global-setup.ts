@@ -1,6 +1,7 @@
 /**
  * Finds the servers for the tests and tells the workers through the environment: `TEST_POSTGRES_URL`,
- * `TEST_MARIADB_URL`, `TEST_REDIS_URL` and `TEST_PGBOUNCER`, empty where there is none.
+ * `TEST_MARIADB_URL`, `TEST_REDIS_URL`, `TEST_RABBITMQ_URL`, `TEST_NATS_URL`, `TEST_MQTT_URL` and `TEST_PGBOUNCER`,
+ * empty where there is none.
  *
  * A URL given by the caller must answer. Otherwise a server on the usual local port is used, and
  * PostgreSQL falls back to the one that npm brings along. With `REQUIRE_SERVICES=1` a missing
@@ -8,7 +9,8 @@
  */
 import { spawnSync } from 'node:child_process';
 import { chown, mkdtemp, rm } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
@@ -26,6 +28,9 @@ declare global {
 export default async function globalSetup(): Promise<void> {
   process.env.TEST_MARIADB_URL = await findMariaDb();
   process.env.TEST_REDIS_URL = await findRedis();
+  process.env.TEST_RABBITMQ_URL = await findBroker('RabbitMQ');
+  process.env.TEST_NATS_URL = await findBroker('NATS');
+  process.env.TEST_MQTT_URL = await findBroker('MQTT');
   process.env.TEST_PGBOUNCER = findPgBouncer();
   // Last, so that a run that stops here leaves no embedded server behind.
   process.env.TEST_POSTGRES_URL = await findPostgres();
@@ -62,6 +67,39 @@ async function findRedis(): Promise<string> {
     });
   } finally {
     redis.disconnect();
+  }
+}
+
+const brokers = {
+  RabbitMQ: {
+    variable: 'TEST_RABBITMQ_URL',
+    local: 'amqp://guest:guest@127.0.0.1:5672',
+    start: 'rabbitmq-server -detached',
+  },
+  NATS: {
+    variable: 'TEST_NATS_URL',
+    local: 'nats://127.0.0.1:4222',
+    start: 'nats-server -a 127.0.0.1 -p 4222 -js',
+  },
+  MQTT: {
+    variable: 'TEST_MQTT_URL',
+    local: 'mqtt://127.0.0.1:1883',
+    start: 'mosquitto -d -c /etc/mosquitto/mosquitto.conf',
+  },
+} as const;
+
+async function findBroker(name: keyof typeof brokers): Promise<string> {
+  const { variable, local, start } = brokers[name];
+  const given = process.env[variable];
+  const url = new URL(given || local);
+  const socket = connect(Number(url.port), url.hostname);
+  try {
+    await once(socket, 'connect');
+    return given || local;
+  } catch (error) {
+    return missing(name, error, { given: given ? variable : undefined, start });
+  } finally {
+    socket.destroy();
   }
 }
 

@@ -5,7 +5,10 @@
 const databases = {
   PostgreSQL: { url: 'TEST_POSTGRES_URL', address: '127.0.0.1:5432' },
   MariaDB: { url: 'TEST_MARIADB_URL', address: '127.0.0.1:3306' },
-  'BullMQ on Redis': { url: 'TEST_REDIS_URL', address: '127.0.0.1:6379' },
+  'Redis and BullMQ': { url: 'TEST_REDIS_URL', address: '127.0.0.1:6379' },
+  RabbitMQ: { url: 'TEST_RABBITMQ_URL', address: '127.0.0.1:5672' },
+  NATS: { url: 'TEST_NATS_URL', address: '127.0.0.1:4222' },
+  MQTT: { url: 'TEST_MQTT_URL', address: '127.0.0.1:1883' },
 };
 
 export default class ClosingReporter {

@@ -74,9 +74,9 @@ describe('a verdict about a request', () => {
 describe('a verdict about a value', () => {
   it('is recorded with its types', () => {
     const result = { at: new Date(0), sum: 5n };
-    expect(decodeOutcome(decodeEnvelope(encodeValueVerdict({ result }, 200, 'here')))).toEqual(
-      result,
-    );
+    expect(decodeOutcome(decodeEnvelope(encodeValueVerdict({ result }, 200, 'here')))).toEqual({
+      value: result,
+    });
   });
 
   it.each([

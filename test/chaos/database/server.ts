@@ -1,11 +1,11 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { chown } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSourceOptions } from 'typeorm';
 import { temporaryFolder } from '../temporary.js';
+import { freePort } from '../../support/free-port.js';
 
 /** A database server of our own, which a run may restart as it likes. */
 export interface DatabaseServer {
@@ -103,13 +103,4 @@ function outputOf(child: ChildProcess): () => string {
     });
   }
   return () => said.trim();
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

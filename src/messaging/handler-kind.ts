@@ -1,0 +1,41 @@
+/** Metadata keys by which the packages that call handlers know them. */
+const PATTERN = 'microservices:pattern';
+const RABBIT_HANDLER = 'RABBIT_HANDLER';
+const GRAPHQL_RESOLVER = 'graphql:resolver_type';
+const ROUTE_PATH = 'path';
+
+export type EntryPoint = 'route' | 'message' | 'rabbit' | 'graphql';
+
+/** By whom the handler is called; `undefined` when no decorator says so. */
+export function entryPointOf(handler: object): EntryPoint | undefined {
+  if (Reflect.hasMetadata(PATTERN, handler)) return 'message';
+  if (Reflect.hasMetadata(RABBIT_HANDLER, handler)) return 'rabbit';
+  if (Reflect.hasMetadata(GRAPHQL_RESOLVER, handler)) return 'graphql';
+  return Reflect.hasMetadata(ROUTE_PATH, handler) ? 'route' : undefined;
+}
+
+export function isMessageHandler(handler: object): boolean {
+  const entryPoint = entryPointOf(handler);
+  return entryPoint === 'message' || entryPoint === 'rabbit';
+}
+
+/** The patterns of a message handler, as contexts tell them: objects in their canonical text. */
+export function patternsOf(handler: object): string[] {
+  const patterns = Reflect.getMetadata(PATTERN, handler) as unknown;
+  return (Array.isArray(patterns) ? patterns : [patterns]).map(routeOf);
+}
+
+function routeOf(pattern: unknown): string {
+  return pattern !== null && typeof pattern === 'object' ? quoted(pattern) : String(pattern);
+}
+
+function quoted(value: unknown): string {
+  if (value === null || typeof value !== 'object') {
+    return typeof value === 'string' ? `"${value}"` : String(value);
+  }
+  const names = Object.keys(value).sort((a, b) => a.localeCompare(b));
+  const fields = names.map(
+    (name) => `"${name}":${quoted((value as Record<string, unknown>)[name])}`,
+  );
+  return `{${fields.join(',')}}`;
+}

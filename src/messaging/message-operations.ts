@@ -1,0 +1,84 @@
+import { Inject, Injectable, type ExecutionContext } from '@nestjs/common';
+import { isObservable } from 'rxjs';
+import { recordId, type Identity } from '../engine/identity.js';
+import type { Operation } from '../engine/operation.js';
+import { principalOf } from '../http/request-scope.js';
+import type { RouteSettings } from '../http/route-settings.js';
+import { IDEMPOTENCY_SETTINGS } from '../idempotency.constants.js';
+import type { HttpRequest } from '../idempotency.options.js';
+import type { ModuleSettings } from '../idempotency.settings.js';
+import { misconfigured } from '../options-check.js';
+import { payloadFingerprint } from '../payload-fingerprint.js';
+import { encodeValueVerdict } from '../value-codec.js';
+import type { IncomingMessage } from './incoming-message.js';
+import { messageKey } from './message-key.js';
+import { graphqlRequest } from './read-message.js';
+
+/** Translates messages into operations of the engine: one for each consumer and message id. */
+@Injectable()
+export class MessageOperations {
+  constructor(@Inject(IDEMPOTENCY_SETTINGS) private readonly module: ModuleSettings) {}
+
+  /**
+   * `undefined` for a message that has no id and needs none.
+   *
+   * @throws IdempotencyError `…_KEY_MISSING`, `…_KEY_INVALID`, `…_MISCONFIGURED`
+   */
+  operation(
+    message: IncomingMessage,
+    context: ExecutionContext,
+    settings: RouteSettings,
+  ): Operation | undefined {
+    const { name, maxResultBytes, policy } = settings;
+    const { transport, payload } = message;
+    if (
+      isObservable(payload) ||
+      (transport === 'golevelup' && Array.isArray(context.getArgs()[1]))
+    ) {
+      throw misconfigured(
+        `@Idempotent() on ${name}`,
+        'it gets many messages in one call, which have many ids. Leave it out, and write ' +
+          'IdempotencyService.executeBatch() inside of the handler.',
+      );
+    }
+    const key = messageKey(message, context, settings.message);
+    if (key === undefined) {
+      return undefined;
+    }
+    const identity: Identity = {
+      namespace: this.module.namespace,
+      scope: transport === 'graphql' ? principal(context) : '',
+      operation: consumerOf(message, context, settings),
+      key,
+    };
+    return {
+      identity,
+      id: recordId(identity),
+      fingerprint: payloadFingerprint(identity, payload),
+      handler: name,
+      policy,
+      encodeVerdict: (verdict) => encodeValueVerdict(verdict, maxResultBytes, name),
+    };
+  }
+}
+
+/** One mutation may stand twice in a document that has one key, under two names. */
+function consumerOf(
+  { transport }: IncomingMessage,
+  context: ExecutionContext,
+  { message: { consumer } }: RouteSettings,
+): string {
+  if (transport !== 'graphql') {
+    return consumer;
+  }
+  const { path, fieldName } =
+    context.getArgs<
+      [unknown, unknown, unknown, { path: { key: string | number }; fieldName: string }]
+    >()[3];
+  return path.key === fieldName ? consumer : `${consumer} as ${path.key}`;
+}
+
+function principal(context: ExecutionContext): string {
+  const request = graphqlRequest(context.getArgs<[unknown, unknown, object | undefined]>()[2]);
+  return principalOf({ user: request?.user } as HttpRequest) ?? '';
+}

@@ -1,0 +1,64 @@
+import { jittered } from '../../engine/timing.js';
+import type { IncomingMessage } from '../incoming-message.js';
+import { refusalOf } from '../refusal.js';
+import { backoffMs, retryAfterMs, type Ended, type Settlement } from '../settlement.js';
+import type { RabbitDelivery } from './delivery.js';
+import { ACK, DEAD_LETTER, requeue, type Verdict } from './verdict.js';
+
+/** How long a message waits for somebody to correct the application. */
+const MISCONFIGURED_RETRY_MS = 30_000;
+
+/** For `noAck: false`: the delivery is settled for the handler, skipped duplicates included. */
+export class RabbitSettlement implements Settlement {
+  constructor(
+    private readonly message: IncomingMessage,
+    private readonly delivery: RabbitDelivery,
+  ) {}
+
+  isRejected(operation: string | undefined): boolean {
+    return this.delivery.saidBy(operation)?.type === 'nack';
+  }
+
+  settle(ended: Ended): unknown {
+    const { end, operation } = ended;
+    this.delivery.end(this.delivery.saidBy(operation) ?? this.verdict(ended));
+    switch (end.type) {
+      case 'done':
+      case 'rejected':
+        return end.value;
+      case 'failed':
+        throw end.error;
+      case 'refused':
+        if (this.message.isRequest) {
+          throw end.error;
+        }
+        return undefined;
+    }
+  }
+
+  private verdict({ end, attempt }: Ended): Verdict {
+    if (this.message.isRequest) {
+      return ACK; // who asked is told, and asks again
+    }
+    switch (end.type) {
+      case 'done':
+      case 'rejected':
+        return ACK;
+      case 'failed':
+        return end.isReplay ? ACK : requeue(jittered(backoffMs(attempt)));
+      case 'refused': {
+        const { error } = end;
+        switch (refusalOf(error.code)) {
+          case 'done':
+            return ACK;
+          case 'later':
+            return requeue(jittered(retryAfterMs(error)));
+          default:
+            return error.code === 'IDEMPOTENCY_MISCONFIGURED'
+              ? requeue(MISCONFIGURED_RETRY_MS)
+              : DEAD_LETTER;
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,41 @@
+import type { IdempotencyError } from '../engine/errors.js';
+
+/** How the handling of a message ended. */
+export type MessageEnd =
+  /** Processed, now or before. */
+  | { readonly type: 'done'; readonly value: unknown; readonly isReplay: boolean }
+  /** The handler threw, now or before. */
+  | { readonly type: 'failed'; readonly error: unknown; readonly isReplay: boolean }
+  /** The handler returned, having said that the message is not done. */
+  | { readonly type: 'rejected'; readonly value: unknown }
+  /** Nothing was run. */
+  | { readonly type: 'refused'; readonly error: IdempotencyError };
+
+export interface Ended {
+  readonly end: MessageEnd;
+  /** The record; undefined where it ran without protection. */
+  readonly operation: string | undefined;
+  /** How often it has been run, this run included; 1 where nobody counts. */
+  readonly attempt: number;
+}
+
+/** How a transport is told what became of a message, once that is durable. */
+export interface Settlement {
+  /** Whether a handler that returned has said that the message is not done. */
+  isRejected(operation: string | undefined, value: unknown): boolean;
+  /** Answers what the transport is handed, or throws it. Called once, last of all. */
+  settle(ended: Ended): unknown;
+}
+
+const FIRST_RETRY_MS = 1_000;
+const LONGEST_RETRY_MS = 60_000;
+
+/** Doubles with every attempt, so that a message that fails does not keep everybody busy. */
+export function backoffMs(attempt: number): number {
+  return Math.min(FIRST_RETRY_MS * 2 ** (attempt - 1), LONGEST_RETRY_MS);
+}
+
+export function retryAfterMs({ code, retryAfterSeconds = 1 }: IdempotencyError): number {
+  // whoever takes over can begin at once
+  return code === 'IDEMPOTENCY_SHUTTING_DOWN' ? 0 : retryAfterSeconds * 1_000;
+}
