@@ -20,6 +20,7 @@ export { memoryStore } from './stores/memory/index.js';
 export { IdempotencyException, type Problem } from './http/problem.js';
 export { IDEMPOTENCY_CODES, IdempotencyError, type IdempotencyCode } from './engine/errors.js';
 export type { IdempotencyContext } from './engine/attempt.js';
+export type { OutgoingMessages, OutgoingOptions, TransactionManager } from './engine/outgoing.js';
 export type { Duration } from './engine/duration.js';
 export type { AttemptEvent, IdempotencyEvent, IdempotencyHooks } from './engine/events.js';
 export type { FailureInfo, FailurePolicy, FailureVerdict } from './engine/failure-policy.js';

@@ -246,7 +246,8 @@ function waitWithoutWaiting(where: string, value: unknown): IdempotencyError {
   );
 }
 
-function checkEach(
+/** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` that names the option, its value and what to write instead. */
+export function checkEach(
   checks: Readonly<Record<string, Check>>,
   options: object,
   where: string,

@@ -2,6 +2,7 @@ import { attemptLost } from './answers.js';
 import { IdempotencyError } from './errors.js';
 import { derivedKey } from './identity.js';
 import type { Operation } from './operation.js';
+import type { OutgoingMessages, OutgoingOptions } from './outgoing.js';
 import { Progress, type Keeper } from './progress.js';
 import { Steps } from './steps.js';
 import type { Claim } from './store.js';
@@ -52,6 +53,12 @@ export interface IdempotencyContext {
    *   effect must not begin then.
    */
   effectStarted(): Promise<void>;
+  /**
+   * Messages of this operation to other services, where the `OutboxModule` is imported. Their ids are derived
+   * from the key, the pattern and how many of that pattern went before, so that every attempt writes the same
+   * messages: emit them in the same order in every attempt, or give each an `id`.
+   */
+  readonly outbox: OutgoingMessages;
 }
 
 /** One run of an operation: the owner of a claim until it settles or loses it. */
@@ -69,6 +76,8 @@ export class Attempt implements IdempotencyContext, Claim {
   /** A failure from now on leaves an uncertain outcome. */
   effectBegun = false;
   readonly progress: Progress;
+  /** Where its messages are written. */
+  outgoing: OutgoingMessages | undefined;
   /** Told when the attempt is given up, whatever its work is at. */
   onLost: (error: Error) => void = () => undefined;
   /** Undoes what a failed attempt did, where it can: to be called before anybody is told of the failure. */
@@ -128,6 +137,28 @@ export class Attempt implements IdempotencyContext, Claim {
 
   effectStarted(): Promise<void> {
     return this.progress.effectStarted();
+  }
+
+  get outbox(): OutgoingMessages {
+    return { emit: (pattern, payload, options) => this.emit(pattern, payload, options) };
+  }
+
+  private async emit(
+    pattern: string,
+    payload: unknown,
+    options: OutgoingOptions = {},
+  ): Promise<string> {
+    this.checkRunning();
+    if (this.outgoing === undefined) {
+      throw new IdempotencyError(
+        'IDEMPOTENCY_MISCONFIGURED',
+        'once.outbox.emit(): there is no outbox. Import OutboxModule.forRoot({ sinks }) of ' +
+          'nestjs-idempotency/outbox in the root module.',
+      );
+    }
+    // counted in any case, so that the ids of the others do not depend on it
+    const id = this.derive(this.progress.nextMessage(String(pattern)));
+    return this.outgoing.emit(pattern, payload, { ...options, id: options.id ?? id });
   }
 
   get isOver(): boolean {

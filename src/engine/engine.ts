@@ -8,6 +8,7 @@ import { failpoint } from './failpoints.js';
 import { newOwner } from './identity.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import type { Operation, Outcome, RunResult } from './operation.js';
+import type { OutgoingMessages } from './outgoing.js';
 import { Recorder } from './recorder.js';
 import { RunningOperations } from './running-operations.js';
 import type { IdempotencyStore } from './store.js';
@@ -21,6 +22,8 @@ import { WaitingRoom } from './waiting-room.js';
  */
 export class IdempotencyEngine {
   readonly store: IdempotencyStore;
+  /** Where the messages of operations are written, if anywhere. */
+  outgoing: OutgoingMessages | undefined;
   private readonly leases: LeaseKeeper;
   private readonly waitingRoom: WaitingRoom;
   private readonly claimer: Claimer;
@@ -93,7 +96,10 @@ export class IdempotencyEngine {
     }
     const leave = this.running.enter();
     try {
-      return await this.runOpen(operation, work);
+      return await this.runOpen(operation, (attempt) => {
+        attempt.outgoing = this.outgoing;
+        return work(attempt);
+      });
     } finally {
       leave();
     }

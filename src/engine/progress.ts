@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { storeUnavailable } from './answers.js';
 import type { Attempt } from './attempt.js';
 import { IdempotencyError } from './errors.js';
+import { lengthPrefixed } from './identity.js';
 import type { Outcome } from './operation.js';
 import type { Step, Steps } from './steps.js';
 
@@ -15,11 +16,20 @@ export interface Keeper {
   startEffect(): Promise<void>;
 }
 
+/** A step that runs, or what an attempt does outside of steps. */
+interface Stretch {
+  readonly step: string;
+  /** How many messages of each pattern it has written. */
+  readonly messages: Map<string, number>;
+}
+
 /** The attempt whose step is running. */
-const running = new AsyncLocalStorage<Progress>();
+const running = new AsyncLocalStorage<Stretch & { readonly progress: Progress }>();
 
 /** How far an attempt has come: its finished steps, and whether it is past the point of no return. */
 export class Progress {
+  private readonly outside: Stretch = { step: '', messages: new Map() };
+
   constructor(
     private readonly attempt: Attempt,
     private readonly steps: Steps,
@@ -34,7 +44,8 @@ export class Progress {
     if (this.steps.isFinished(step)) {
       return this.steps.resultOf(step) as T;
     }
-    const run = () => running.run(this, async () => work());
+    const run = () =>
+      running.run({ progress: this, step: name, messages: new Map() }, async () => work());
     if (this.keeper === undefined) {
       if (isTransaction) {
         throw storeUnavailable(new Error('there is no store to commit the step in'));
@@ -52,6 +63,18 @@ export class Progress {
       await this.keeper?.startEffect();
       this.attempt.effectBegun = true;
     }
+  }
+
+  /**
+   * The name of the next message of this pattern. Those of a step are counted for themselves: a retry that
+   * skips the step must not take what comes after it for them.
+   */
+  nextMessage(pattern: string): string {
+    const inside = running.getStore();
+    const { step, messages } = inside?.progress === this ? inside : this.outside;
+    const ordinal = (messages.get(pattern) ?? 0) + 1;
+    messages.set(pattern, ordinal);
+    return lengthPrefixed(['nestjs-idempotency/message/1', step, pattern, String(ordinal)]);
   }
 
   /** What an outcome amounts to after all that the attempt has begun, and why it cannot stand if it cannot. */
@@ -81,7 +104,7 @@ export class Progress {
         "A step needs a name and a function. Write once.step('charge', () => …).",
       );
     }
-    if (running.getStore() === this) {
+    if (running.getStore()?.progress === this) {
       throw new IdempotencyError(
         'IDEMPOTENCY_MISCONFIGURED',
         `The step '${name}' was asked for inside of another one, whose result would hide it from a retry. ` +

@@ -67,6 +67,10 @@ export class RabbitDelivery {
     if (verdict.type === 'nack' && verdict.delayMs > 0) {
       await pause(verdict.delayMs, this.closing);
     }
+    if (verdict.type === 'nack' && verdict.requeue && this.closing.aborted) {
+      // given back now, it would come straight back to us; the closing of the channel gives it to others
+      return;
+    }
     try {
       if (verdict.type === 'ack') {
         this.channel.ack(this.message);

@@ -145,7 +145,8 @@ export class TypeOrmStore implements IdempotencyStore {
     return this.run((db) => db.ping());
   }
 
-  private source(): DataSource {
+  /** @internal where the records are */
+  source(): DataSource {
     return typeof this.dataSource === 'function' ? this.dataSource() : this.dataSource;
   }
 

@@ -39,7 +39,7 @@ export abstract class Dialect {
     protected readonly dataSource: DataSource,
     protected readonly names: TableNames,
     /** The database's clock: a SQL expression for epoch milliseconds. */
-    protected readonly now: string,
+    readonly now: string,
   ) {}
 
   /** Runs a query and answers its rows. */
@@ -81,7 +81,7 @@ export abstract class Dialect {
   }
 
   /** The statement with the placeholders of this database. */
-  protected placed(sql: string): string {
+  placed(sql: string): string {
     return sql;
   }
 

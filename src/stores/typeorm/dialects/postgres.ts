@@ -269,7 +269,7 @@ export class PostgresDialect extends Dialect {
     return databaseConnection?.getTransactionStatus?.() === 'I';
   }
 
-  protected override placed(sql: string): string {
+  override placed(sql: string): string {
     return numbered(sql);
   }
 

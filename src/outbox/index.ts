@@ -1,0 +1,7 @@
+export { OutboxModule } from './outbox.module.js';
+export { Outbox, type ListParkedOptions } from './outbox.js';
+export { OutboxRelay } from './relay.js';
+export type { OutboxEvent, OutboxHooks, OutboxModuleOptions } from './outbox.options.js';
+export type { OutboxMessage, OutboxSink, ParkedMessage, SendMessage, Sink } from './message.js';
+export { CreateIdempotencyOutbox1764000000001, outboxMigrations } from './migration.js';
+export type { OutboxTableOptions } from './schema.js';

@@ -1,0 +1,259 @@
+import type { DataSource } from 'typeorm';
+import type { Dialect } from '../stores/typeorm/dialects/dialect.js';
+import { driverError, safeCause } from '../stores/typeorm/errors.js';
+import type { Row } from '../stores/typeorm/rows.js';
+import { misconfigured } from '../stores/typeorm/schema.js';
+import { inOwnRight } from '../transactions/transaction-scope.js';
+import { persistently, storeUnavailable } from './persistently.js';
+import { COLUMNS, PARKED, PENDING, SENT, createStatements, type OutboxNames } from './schema.js';
+import type { OutboxMessage, ParkedMessage } from './message.js';
+
+/** A message that a relay has the lease of. */
+export interface Claimed {
+  readonly seq: string;
+  readonly message: OutboxMessage;
+}
+
+export interface ClaimOrder {
+  readonly sink: string;
+  /** Which relay asks: 32 hex digits. */
+  readonly owner: string;
+  readonly limit: number;
+  readonly leaseMs: number;
+}
+
+export interface Failure {
+  readonly seq: string;
+  readonly error: string;
+  /** When it is tried again, from now; parked without. */
+  readonly retryInMs: number | undefined;
+}
+
+/** What relays and operators do with the rows: statements, and no rules. */
+export class OutboxTable {
+  private readonly now: string;
+
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly dialect: Dialect,
+    private readonly names: OutboxNames,
+  ) {
+    this.now = dialect.now;
+  }
+
+  async init(): Promise<void> {
+    if (this.dataSource.options.synchronize === true) {
+      await this.create();
+    }
+    await this.check();
+  }
+
+  private async create(): Promise<void> {
+    const { name } = this.dialect;
+    const statements = createStatements(name, this.names);
+    if (name === 'postgres') {
+      // one message is one transaction; IF NOT EXISTS alone fails when two instances start at once
+      statements.unshift(`SELECT pg_advisory_xact_lock(hashtext('nestjs-idempotency/outbox'))`);
+      await this.dataSource.query(statements.join('; '));
+      return;
+    }
+    for (const sql of statements) {
+      await this.dialect.execute(sql);
+    }
+  }
+
+  private async check(): Promise<void> {
+    try {
+      const { table } = this.names;
+      await this.dialect.select(`SELECT ${COLUMNS.join(', ')} FROM ${table} WHERE 1 = 0`);
+    } catch (error) {
+      if (!this.dialect.isSchemaMissing(driverError(error))) {
+        throw storeUnavailable(error);
+      }
+      throw misconfigured(
+        `The table "${this.names.plain}" of the outbox is missing or older than this version. Add ` +
+          '...outboxMigrations() of nestjs-idempotency/outbox to the `migrations` of the DataSource and run ' +
+          'them, or set `synchronize: true` in development.',
+        safeCause(error),
+      );
+    }
+  }
+
+  /**
+   * Takes the lease of messages that are due, in the order in which they were written. Behind an earlier message
+   * of its ordering key that has not been sent, whatever keeps that back, none is due.
+   */
+  claim(order: ClaimOrder): Promise<Claimed[]> {
+    return this.persistently(() =>
+      this.dialect.name === 'postgres' ? this.claimAtOnce(order) : this.claimInSteps(order),
+    );
+  }
+
+  private due(select: string): string {
+    const { table } = this.names;
+    return (
+      `SELECT ${select} FROM ${table} o WHERE o.state = ${PENDING} AND o.sink = ? ` +
+      `AND o.available_at <= ${this.now} AND o.lease_until <= ${this.now} AND (o.ordering_key IS NULL OR ` +
+      `NOT EXISTS (SELECT 1 FROM ${table} e WHERE e.ordering_key = o.ordering_key AND e.sink = o.sink ` +
+      `AND e.seq < o.seq AND e.state <> ${SENT})) ORDER BY o.seq LIMIT ?`
+    );
+  }
+
+  private async claimAtOnce({ sink, owner, limit, leaseMs }: ClaimOrder): Promise<Claimed[]> {
+    const { table } = this.names;
+    const sql =
+      `WITH due AS MATERIALIZED (${this.due('o.seq')} FOR UPDATE OF o SKIP LOCKED), ` +
+      `claimed AS (UPDATE ${table} t SET owner = ?, lease_until = ${this.now} + ?, ` +
+      `attempts = t.attempts + 1 FROM due WHERE t.seq = due.seq RETURNING t.*) ` +
+      `SELECT ${this.selectList()} FROM claimed ORDER BY seq`;
+    return (await this.select(sql, [sink, limit, owner, leaseMs])).map(toClaimed);
+  }
+
+  /**
+   * What is due is read without a lock, as of one moment: a locking read would see messages that were committed
+   * since, and not the earlier ones of their ordering keys. Of two relays that saw the same, the first gets it.
+   */
+  private async claimInSteps({ sink, owner, limit, leaseMs }: ClaimOrder): Promise<Claimed[]> {
+    const due = await this.select(this.due('o.seq AS seq'), [sink, limit]);
+    if (due.length === 0) {
+      return [];
+    }
+    const those = `seq IN (${due.map(({ seq }) => Number(seq)).join(', ')})`;
+    const { table } = this.names;
+    const taken = await this.execute(
+      `UPDATE ${table} SET owner = ?, lease_until = ${this.now} + ?, attempts = attempts + 1 ` +
+        `WHERE ${those} AND state = ${PENDING} AND lease_until <= ${this.now}`,
+      [owner, leaseMs],
+    );
+    if (taken === 0) {
+      return this.claimInSteps({ sink, owner, limit, leaseMs });
+    }
+    const sql = `SELECT ${this.selectList()} FROM ${table} WHERE ${those} AND owner = ? ORDER BY seq`;
+    return (await this.select(sql, [owner])).map(toClaimed);
+  }
+
+  /** They have reached their sink. `keep`: the rows stay, marked as sent. */
+  markSent(seqs: readonly string[], owner: string, keep: boolean): Promise<unknown> {
+    const { table } = this.names;
+    const change = keep
+      ? `UPDATE ${table} SET state = ${SENT}, sent_at = ${this.now}, owner = NULL`
+      : `DELETE FROM ${table}`;
+    return this.persistently(() => this.execute(`${change} WHERE ${owned(seqs)}`, [owner]));
+  }
+
+  fail({ seq, error, retryInMs }: Failure, owner: string): Promise<unknown> {
+    const state = retryInMs === undefined ? PARKED : PENDING;
+    const sql =
+      `UPDATE ${this.names.table} SET state = ${state}, available_at = ${this.now} + ?, last_error = ?, ` +
+      `owner = NULL, lease_until = 0 WHERE ${owned([seq])}`;
+    return this.persistently(() => this.execute(sql, [retryInMs ?? 0, error, owner]));
+  }
+
+  /** Nothing was tried: others may have them at once. */
+  giveBack(seqs: readonly string[], owner: string): Promise<unknown> {
+    const sql =
+      `UPDATE ${this.names.table} SET owner = NULL, lease_until = 0, attempts = attempts - 1 ` +
+      `WHERE ${owned(seqs)}`;
+    return this.persistently(() => this.execute(sql, [owner]));
+  }
+
+  /** Answers how many it deleted. */
+  async deleteSent(olderThanMs: number, limit: number): Promise<number> {
+    const { table } = this.names;
+    const sql =
+      `SELECT seq FROM ${table} WHERE state = ${SENT} AND sent_at <= ${this.now} - ? ` +
+      `ORDER BY seq LIMIT ?`;
+    const rows = await this.persistently(() => this.select(sql, [olderThanMs, limit]));
+    if (rows.length === 0) {
+      return 0;
+    }
+    const seqs = rows.map(({ seq }) => Number(seq)).join(', ');
+    return this.persistently(() => this.execute(`DELETE FROM ${table} WHERE seq IN (${seqs})`));
+  }
+
+  async parked(limit: number, after: string | undefined): Promise<ParkedMessage[]> {
+    const { table } = this.names;
+    const sql =
+      `SELECT ${this.selectList()} FROM ${table} WHERE state = ${PARKED}` +
+      (after === undefined ? '' : ' AND seq > ?') +
+      ` ORDER BY seq LIMIT ?`;
+    const parameters = after === undefined ? [limit] : [after, limit];
+    return (await this.persistently(() => this.select(sql, parameters))).map(toParked);
+  }
+
+  async redrive(id: string): Promise<boolean> {
+    const sql =
+      `UPDATE ${this.names.table} SET state = ${PENDING}, attempts = 0, available_at = ${this.now} ` +
+      `WHERE id = ? AND state = ${PARKED}`;
+    return (await this.persistently(() => this.execute(sql, [id]))) > 0;
+  }
+
+  async discard(id: string): Promise<boolean> {
+    const sql = `DELETE FROM ${this.names.table} WHERE id = ? AND state = ${PARKED}`;
+    return (await this.persistently(() => this.execute(sql, [id]))) > 0;
+  }
+
+  private selectList(): string {
+    // as bytes on MySQL: the text then is exact under any charset of the connection
+    const { name } = this.dialect;
+    const text = (column: string): string =>
+      name === 'mysql' || name === 'mariadb' ? `CAST(${column} AS BINARY) AS ${column}` : column;
+    const texts = ['pattern', 'ordering_key', 'last_error'].map(text).join(', ');
+    return `seq, id, sink, ${texts}, payload, headers, attempts, created_at`;
+  }
+
+  private select(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
+    return this.dialect.select(sql, parameters);
+  }
+
+  private execute(sql: string, parameters: readonly unknown[] = []): Promise<number> {
+    return this.dialect.execute(sql, parameters);
+  }
+
+  /** In no transaction of anybody. */
+  private persistently<T>(work: () => Promise<T>): Promise<T> {
+    return persistently(this.dialect, () => inOwnRight(this.dataSource, work));
+  }
+}
+
+/** Still leased by the relay that asks. Numbers of our own, and so no parameters. Parameter: owner. */
+function owned(seqs: readonly string[]): string {
+  return `seq IN (${seqs.map(Number).join(', ')}) AND owner = ? AND state = ${PENDING}`;
+}
+
+function toClaimed(row: Row): Claimed {
+  const { position, id, pattern, orderingKey, attempts, createdAt } = toParked(row);
+  return {
+    seq: position,
+    message: {
+      id,
+      pattern,
+      payload: JSON.parse(text(row.payload)),
+      headers:
+        row.headers === null ? {} : (JSON.parse(text(row.headers)) as Record<string, string>),
+      orderingKey,
+      attempt: attempts,
+      createdAt,
+    },
+  };
+}
+
+function toParked(row: Row): ParkedMessage {
+  const optional = (value: unknown): string | undefined =>
+    value === null ? undefined : text(value);
+  return {
+    position: String(row.seq),
+    id: text(row.id),
+    pattern: text(row.pattern),
+    sink: text(row.sink),
+    orderingKey: optional(row.ordering_key),
+    attempts: Number(row.attempts),
+    lastError: optional(row.last_error),
+    createdAt: new Date(Number(row.created_at)),
+  };
+}
+
+/** Of a text column, or the bytes of one. */
+function text(value: unknown): string {
+  return Buffer.isBuffer(value) ? value.toString() : String(value);
+}

@@ -1,0 +1,144 @@
+import type { DialectName } from '../stores/typeorm/schema.js';
+import { checkTableOptions, misconfigured } from '../stores/typeorm/schema.js';
+
+export interface OutboxTableOptions {
+  /**
+   * Name of the table. `<table>_order` and `<table>_slot` are taken as well.
+   * @default 'idempotency_outbox'
+   */
+  readonly table?: string;
+  /**
+   * The PostgreSQL schema, or the database on MySQL and MariaDB. Not for SQLite.
+   * @default the one of the DataSource
+   */
+  readonly schema?: string;
+}
+
+/** Quoted names, ready to stand in a statement. */
+export interface OutboxNames {
+  readonly table: string;
+  /** Rows that writers of one ordering key lock, on MySQL and MariaDB. */
+  readonly slots: string;
+  readonly stateIndex: string;
+  readonly orderIndex: string;
+  /** Without quotes, for messages. */
+  readonly plain: string;
+}
+
+export const DEFAULT_TABLE = 'idempotency_outbox';
+export const PENDING = 0;
+export const SENT = 1;
+export const PARKED = 2;
+
+/** How many locks the ordering keys of MySQL and MariaDB share. */
+export const SLOTS = 1_024;
+
+/** PostgreSQL cuts names at 63 bytes without a word, and ours get a suffix of 6. */
+const LONGEST_NAME = 57;
+
+export function outboxNames(dialect: DialectName, options: OutboxTableOptions): OutboxNames {
+  const { table = DEFAULT_TABLE, schema } = options;
+  checkTableOptions('OutboxModule', { table, schema }, ['table', 'schema']);
+  for (const name of [table, schema ?? 'public']) {
+    // A `?` would be taken for a parameter, even between quotes.
+    if (Buffer.byteLength(name) > LONGEST_NAME || /[\0?]/.test(name)) {
+      throw misconfigured(
+        `The table and schema names of the outbox must be 1 to ${LONGEST_NAME} bytes long, without NUL or a ` +
+          'question mark. Write a shorter, plainer one.',
+      );
+    }
+  }
+  if (schema !== undefined && dialect === 'sqlite') {
+    throw misconfigured('SQLite has no schemas. Remove `schema` from the options of the outbox.');
+  }
+  const quote = dialect === 'postgres' || dialect === 'sqlite' ? '"' : '`';
+  const quoted = (name: string): string => quote + name.replaceAll(quote, quote + quote) + quote;
+  const path = (name: string): string =>
+    schema === undefined ? quoted(name) : `${quoted(schema)}.${quoted(name)}`;
+  return {
+    table: path(table),
+    slots: path(`${table}_slot`),
+    stateIndex: quoted(`${table}_state`),
+    orderIndex: quoted(`${table}_order`),
+    plain: table,
+  };
+}
+
+/** The columns of the table. Times are epoch milliseconds of the database's clock. */
+export const COLUMNS = [
+  'seq',
+  'id',
+  'sink',
+  'pattern',
+  'payload',
+  'headers',
+  'ordering_key',
+  'state',
+  'available_at',
+  'attempts',
+  'last_error',
+  'owner',
+  'lease_until',
+  'created_at',
+  'sent_at',
+] as const;
+
+/** Creates what is missing; every statement may be run again. */
+export function createStatements(dialect: DialectName, names: OutboxNames): string[] {
+  const { table, slots, stateIndex, orderIndex } = names;
+  const isMySql = dialect === 'mysql' || dialect === 'mariadb';
+  const text = isMySql ? 'text CHARACTER SET utf8mb4 COLLATE utf8mb4_bin' : 'text';
+  const name = (length: number, charset: string): string =>
+    isMySql
+      ? `varchar(${length}) CHARACTER SET ${charset} COLLATE ${charset}_bin`
+      : `varchar(${length})`;
+  const bytes = isMySql ? 'longblob' : dialect === 'postgres' ? 'bytea' : 'blob';
+  const columns = [
+    `seq ${SEQUENCES[dialect]}`,
+    `id ${name(128, 'ascii')} NOT NULL`,
+    `sink ${name(64, 'ascii')} NOT NULL`,
+    `pattern ${text} NOT NULL`,
+    `payload ${bytes} NOT NULL`,
+    `headers ${bytes}`,
+    `ordering_key ${name(255, 'utf8mb4')}`,
+    'state smallint NOT NULL',
+    'available_at bigint NOT NULL',
+    'attempts integer NOT NULL',
+    `last_error ${text}`,
+    `owner ${name(32, 'ascii')}`,
+    'lease_until bigint NOT NULL',
+    'created_at bigint NOT NULL',
+    'sent_at bigint',
+    'UNIQUE (id)',
+  ];
+  if (!isMySql) {
+    return [
+      `CREATE TABLE IF NOT EXISTS ${table} (${columns.join(', ')})`,
+      `CREATE INDEX IF NOT EXISTS ${stateIndex} ON ${table} (state, sink, seq)`,
+      `CREATE INDEX IF NOT EXISTS ${orderIndex} ON ${table} (ordering_key, seq)`,
+    ];
+  }
+  columns.push(`INDEX ${stateIndex} (state, sink, seq)`, `INDEX ${orderIndex} (ordering_key, seq)`);
+  const all = Array.from({ length: SLOTS }, (_, slot) => `(${slot})`).join(', ');
+  return [
+    `CREATE TABLE IF NOT EXISTS ${table} (${columns.join(', ')}) ENGINE=InnoDB`,
+    `CREATE TABLE IF NOT EXISTS ${slots} (slot smallint NOT NULL PRIMARY KEY) ENGINE=InnoDB`,
+    // all of them before anybody locks one: locking what is not there locks a gap
+    `INSERT IGNORE INTO ${slots} (slot) VALUES ${all}`,
+  ];
+}
+
+/** The order of writing. Never used again, also not for the last row when that is gone. */
+const SEQUENCES: Record<DialectName, string> = {
+  postgres: 'bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY',
+  mariadb: 'bigint NOT NULL AUTO_INCREMENT PRIMARY KEY',
+  mysql: 'bigint NOT NULL AUTO_INCREMENT PRIMARY KEY',
+  sqlite: 'integer PRIMARY KEY AUTOINCREMENT',
+};
+
+export function dropStatements(dialect: DialectName, { table, slots }: OutboxNames): string[] {
+  const drop = [`DROP TABLE IF EXISTS ${table}`];
+  return dialect === 'mysql' || dialect === 'mariadb'
+    ? [...drop, `DROP TABLE IF EXISTS ${slots}`]
+    : drop;
+}
