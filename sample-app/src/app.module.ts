@@ -14,7 +14,7 @@ import { ReceiptsModule } from './receipts/receipts.module.js';
 
 @Module({})
 export class AppModule {
-  static forRoot(database: DatabaseConfig, broker: Broker): DynamicModule {
+  static forRoot(database: DatabaseConfig, broker: Broker, copies: number): DynamicModule {
     return {
       module: AppModule,
       imports: [
@@ -23,7 +23,7 @@ export class AppModule {
           // One caller's key never meets another caller's, whatever they call it.
           scope: ({ user }: AuthenticatedRequest) => JSON.stringify([user.tenant, user.id]),
         }),
-        MessagingModule.forRoot(broker),
+        MessagingModule.forRoot(broker, copies),
         AuthModule,
         OrdersModule,
         PaymentsModule,

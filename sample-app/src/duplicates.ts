@@ -17,6 +17,7 @@ const home = await mkdtemp(join(tmpdir(), 'duplicates-'));
 const { BROKER_URL } = process.env;
 const services = await startServices({
   brokerUrl: BROKER_URL,
+  copies: COPIES,
   queue: `duplicates-${randomUUID()}`,
   orders: { file: join(home, 'orders.sqlite') },
   fulfilment: { file: join(home, 'fulfilment.sqlite') },
@@ -25,7 +26,9 @@ await services.orders.listen(0, '127.0.0.1');
 const url = await services.orders.getUrl();
 
 try {
-  console.log(`${ORDERS} orders, each asked for ${COPIES} times at once …`);
+  console.log(
+    `${ORDERS} orders, each asked for ${COPIES} times at once, each message delivered ${COPIES} times …`,
+  );
   const asked = await Promise.all(
     Array.from({ length: ORDERS }, randomUUID).flatMap((key) =>
       Array.from({ length: COPIES }, () => place(key)),

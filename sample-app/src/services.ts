@@ -13,6 +13,8 @@ export interface ServicesOptions {
   readonly queue?: string;
   readonly orders?: DatabaseConfig;
   readonly fulfilment?: DatabaseConfig;
+  /** How often each message is delivered. */
+  readonly copies?: number;
   readonly logger?: false;
 }
 
@@ -24,12 +26,12 @@ export interface Services {
 
 /** Both services in this process. Without a broker they speak over TCP. */
 export async function startServices(options: ServicesOptions): Promise<Services> {
-  const { brokerUrl, queue, orders, fulfilment, ...common } = options;
+  const { brokerUrl, queue, orders, fulfilment, copies = 1, ...common } = options;
   const between = brokerUrl ? broker(brokerUrl, queue) : tcp();
   const second = await startFulfilment({ ...common, broker: between, database: fulfilment ?? {} });
   const reached = brokerUrl
     ? between
     : tcp((second.unwrap<Server>().address() as AddressInfo).port);
-  const first = await createApp({ ...common, broker: reached, database: orders ?? {} });
+  const first = await createApp({ ...common, broker: reached, copies, database: orders ?? {} });
   return { orders: first, fulfilment: second, broker: reached };
 }

@@ -5,6 +5,7 @@ import { Idempotent } from 'nestjs-idempotency';
 import { Repository } from 'typeorm';
 import { FULFILMENT_FIGURES, ID_FIELD, ORDER_PLACED } from '../messaging/order-placed.js';
 import type { OrderPlaced } from '../messaging/order-placed.js';
+import { FULFILMENT_DATABASE } from './fulfilment-database.js';
 import { Reservation } from './reservation.entity.js';
 import { SentMail } from './sent-mail.entity.js';
 
@@ -16,8 +17,10 @@ export interface FulfilmentFigures {
 @Controller()
 export class FulfilmentController {
   constructor(
-    @InjectRepository(Reservation) private readonly reservations: Repository<Reservation>,
-    @InjectRepository(SentMail) private readonly mails: Repository<SentMail>,
+    @InjectRepository(Reservation, FULFILMENT_DATABASE)
+    private readonly reservations: Repository<Reservation>,
+    @InjectRepository(SentMail, FULFILMENT_DATABASE)
+    private readonly mails: Repository<SentMail>,
   ) {}
 
   /**

@@ -7,6 +7,7 @@ import { connectionTo } from '../database/database.options.js';
 import type { DatabaseConfig } from '../database/database.options.js';
 import { CreateFulfilment1764000300000 } from './create-fulfilment.migration.js';
 import { FulfilmentController } from './fulfilment.controller.js';
+import { FULFILMENT_DATABASE } from './fulfilment-database.js';
 import { Reservation } from './reservation.entity.js';
 import { SentMail } from './sent-mail.entity.js';
 
@@ -20,14 +21,18 @@ export class FulfilmentModule {
       module: FulfilmentModule,
       imports: [
         TypeOrmModule.forRoot({
+          name: FULFILMENT_DATABASE,
           ...connectionTo(database, 'fulfilment.sqlite'),
           entities: [Reservation, SentMail],
           migrations: [...idempotencyMigrations(TABLE), CreateFulfilment1764000300000],
           migrationsTableName: 'fulfilment_migrations',
           migrationsRun: true,
         }),
-        TypeOrmModule.forFeature([Reservation, SentMail]),
-        IdempotencyModule.forRoot({ store: typeOrmStore(TABLE), noAck: false }),
+        TypeOrmModule.forFeature([Reservation, SentMail], FULFILMENT_DATABASE),
+        IdempotencyModule.forRoot({
+          store: typeOrmStore({ ...TABLE, dataSource: FULFILMENT_DATABASE }),
+          noAck: false,
+        }),
       ],
       controllers: [FulfilmentController],
     };

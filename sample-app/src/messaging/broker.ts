@@ -11,14 +11,18 @@ const QUEUE = 'fulfilment';
 /**
  * `amqp://…` for RabbitMQ, `nats://…` for NATS.
  *
- * @param queue for tests, which do not want each other's messages
+ * @param queue another one for each test, which goes with it
  */
 export function broker(url: string, queue = QUEUE): Broker {
   const protocol = URL.canParse(url) ? new URL(url).protocol : '';
   switch (protocol) {
     case 'amqp:':
     case 'amqps:': {
-      const options = { urls: [url], queue, queueOptions: { durable: true } };
+      const options = {
+        urls: [url],
+        queue,
+        queueOptions: { durable: true, autoDelete: queue !== QUEUE },
+      };
       return {
         // the message waits in the queue until the library acknowledges it
         server: {

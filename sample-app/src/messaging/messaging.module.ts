@@ -1,9 +1,9 @@
 import { Global, Module } from '@nestjs/common';
 import type { DynamicModule } from '@nestjs/common';
-import { ClientProxyFactory } from '@nestjs/microservices';
-import type { ClientProxy } from '@nestjs/microservices';
+import { ClientsModule } from '@nestjs/microservices';
 import { OutboxModule, clientProxySink } from 'nestjs-idempotency/outbox';
 import type { Broker } from './broker.js';
+import { deliveredOften } from './delivered-often.js';
 import { FULFILMENT, FulfilmentClient } from './fulfilment.client.js';
 import { ID_FIELD } from './order-placed.js';
 
@@ -11,22 +11,17 @@ import { ID_FIELD } from './order-placed.js';
 @Global()
 @Module({})
 export class MessagingModule {
-  static forRoot({ client }: Broker): DynamicModule {
+  /** @param copies how often each message is delivered: brokers may do so more than once */
+  static forRoot({ client }: Broker, copies: number): DynamicModule {
+    const sink = clientProxySink(FULFILMENT, { idField: ID_FIELD });
     return {
       module: MessagingModule,
       imports: [
-        OutboxModule.forRootAsync({
-          inject: [FULFILMENT],
-          useFactory: (fulfilment: ClientProxy) => ({
-            sinks: { fulfilment: clientProxySink(fulfilment, { idField: ID_FIELD }) },
-          }),
-        }),
+        ClientsModule.register([{ name: FULFILMENT, ...client }]),
+        OutboxModule.forRoot({ sinks: { fulfilment: deliveredOften(sink, copies) } }),
       ],
-      providers: [
-        { provide: FULFILMENT, useFactory: () => ClientProxyFactory.create(client) },
-        FulfilmentClient,
-      ],
-      exports: [FULFILMENT, FulfilmentClient],
+      providers: [FulfilmentClient],
+      exports: [FulfilmentClient],
     };
   }
 }
