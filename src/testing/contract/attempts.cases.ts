@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { MINUTE, TEN_YEARS, bytes, randomId } from './bench.js';
+import { MINUTE, TEN_YEARS, bytes, plain, randomId } from './bench.js';
 import type { ContractCase } from './bench.js';
 
 export function attemptsCases(test: ContractCase): void {
@@ -120,11 +120,8 @@ export function attemptsCases(test: ContractCase): void {
     await bench.completed(bytes('secret'));
     const { id } = await bench.parked();
     const records = await bench.store.list({ state: 'parked', limit: 10 });
-    const shown = records.map(({ result, ...record }) => [
-      record.id,
-      result && new Uint8Array(result),
-    ]);
-    assert.deepEqual(shown, [[id, bytes('why')]]);
+    assert.deepEqual(Array.from(records, plain), [await bench.live(id)]);
+    assert.deepEqual((await bench.live(id)).result, bytes('why'));
     assert.equal((await bench.store.list({ limit: 10 })).length, 2);
   });
 

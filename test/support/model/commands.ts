@@ -85,7 +85,7 @@ export const commands: fc.Arbitrary<Command>[] = [
       ),
     ),
   fc
-    .tuple(key, fc.option(fc.tuple(result, duration), { nil: 'absent' as const }))
+    .tuple(key, fc.option(fc.tuple(result, duration), { nil: 'absent' as const, freq: 1 }))
     .map(([id, verdict]) =>
       command(
         `resolve(${short(id)}, ${verdict === 'absent' ? verdict : 'outcome'})`,
