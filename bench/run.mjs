@@ -1,5 +1,5 @@
 /**
- * `node bench/run.mjs [cost] [peers] [storm] [cleanup] [transactions] [pool] [waking] [--quick]`; without a
+ * `node bench/run.mjs [cost] [peers] [storm] [cleanup] [transactions] [pool] [waking] [messages] [--quick]`; without a
  * name all of them. Prints each part's tables and, unless `--quick`, writes them to `bench/results/<part>.md`. Every size below is
  * also a flag, for example `--expiredRows 100000`.
  */
@@ -9,13 +9,14 @@ import { stopAll } from './lib/ipc.mjs';
 import { machineFacts } from './lib/machine.mjs';
 import { cleanup } from './parts/cleanup.mjs';
 import { cost } from './parts/cost.mjs';
+import { messages } from './parts/messages.mjs';
 import { peers } from './parts/peers.mjs';
 import { pool } from './parts/pool.mjs';
 import { storm } from './parts/storm.mjs';
 import { transactions } from './parts/transactions.mjs';
 import { waking } from './parts/waking.mjs';
 
-const PARTS = { cost, peers, storm, cleanup, transactions, pool, waking };
+const PARTS = { cost, peers, storm, cleanup, transactions, pool, waking, messages };
 
 const FULL = {
   rounds: 7,
@@ -30,6 +31,7 @@ const FULL = {
   arriveMs: 1_000,
   othersPerSecond: 50,
   wakes: 200,
+  messages: 3_000,
 };
 
 /** Shows that everything runs; its figures mean nothing. */
@@ -45,6 +47,7 @@ const QUICK = {
   slowMs: 1_000,
   arriveMs: 500,
   wakes: 12,
+  messages: 200,
 };
 
 const { positionals, values } = parseArgs({

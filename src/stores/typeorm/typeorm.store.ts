@@ -101,8 +101,12 @@ export class TypeOrmStore implements IdempotencyStore {
     return this.run((db) => db.complete(request));
   }
 
-  release(claim: Claim): Promise<SettleResult> {
-    return this.run((db) => db.release(claim));
+  release(claim: Claim, counted = true): Promise<SettleResult> {
+    return this.run((db) => db.release(claim, counted));
+  }
+
+  park(claim: Claim, result: Uint8Array | null): Promise<SettleResult> {
+    return this.run((db) => db.park(claim, result));
   }
 
   markUncertain(claim: Claim): Promise<SettleResult> {

@@ -77,6 +77,7 @@ export class ProbeStore implements IdempotencyStore {
   renew = this.probed('renew');
   complete = this.probed('complete');
   release = this.probed('release');
+  park = this.probed('park');
   markUncertain = this.probed('markUncertain');
   startEffect = this.probed('startEffect');
   keepSteps = this.probed('keepSteps');

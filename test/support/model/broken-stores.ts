@@ -135,6 +135,38 @@ export const brokenStores: Record<string, (sound: IdempotencyStore) => Idempoten
       },
     }),
 
+  'park does not compare the owner': (sound) =>
+    broken(sound, {
+      park: async (claim, result) => sound.park(await liveClaim(sound, claim), result),
+    }),
+
+  'a parked record forgets why': (sound) =>
+    broken(sound, { park: (claim) => sound.park(claim, null) }),
+
+  'a parked record is claimed again': (sound) =>
+    broken(sound, { park: (claim) => sound.release(claim) }),
+
+  'a redriven record goes on counting': (sound) => {
+    const extra = new Map<string, number>();
+    return broken(sound, {
+      resolve: async (id, verdict, owner) => {
+        const record = await sound.find(id);
+        const resolved = await sound.resolve(id, verdict, owner);
+        if (resolved && record?.state === 'parked' && verdict === 'absent') {
+          extra.set(id, record.attemptsStarted);
+        }
+        return resolved;
+      },
+      claim: async (request) => {
+        const answer = await sound.claim(request);
+        const more = extra.get(request.id) ?? 0;
+        return answer.type === 'claimed' ? { ...answer, attempt: answer.attempt + more } : answer;
+      },
+    });
+  },
+
+  'every release counts': (sound) => broken(sound, { release: (claim) => sound.release(claim) }),
+
   'keepSteps does not compare the owner': (sound) =>
     broken(sound, {
       keepSteps: async (claim, steps) => sound.keepSteps(await liveClaim(sound, claim), steps),
@@ -214,7 +246,8 @@ function broken(sound: IdempotencyStore, bug: Partial<IdempotencyStore>): Idempo
     claim: (request) => sound.claim(request),
     renew: (claims, leaseMs) => sound.renew(claims, leaseMs),
     complete: (request) => sound.complete(request),
-    release: (claim) => sound.release(claim),
+    release: (claim, counted) => sound.release(claim, counted),
+    park: (claim, result) => sound.park(claim, result),
     markUncertain: (claim) => sound.markUncertain(claim),
     startEffect: (claim) => sound.startEffect(claim),
     keepSteps: (claim, steps) => sound.keepSteps(claim, steps),

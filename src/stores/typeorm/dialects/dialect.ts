@@ -9,13 +9,14 @@ import type {
   StoredRecord,
 } from '../../../engine/store.js';
 import {
+  ABSENT_SQL,
   RELEASED,
   isDeadSql,
   isLive,
   isLiveSql,
   isOwnedSql,
   isToSettleSql,
-  isUncertainSql,
+  isWaitingSql,
   selectList,
   stateCode,
   stateSql,
@@ -181,10 +182,18 @@ export abstract class Dialect {
     return sentAgain ? { applied: true } : settled;
   }
 
-  release(claim: Claim): Promise<SettleResult> {
+  release(claim: Claim, counted: boolean): Promise<SettleResult> {
+    const count = counted
+      ? 'attempts_finished = attempts_finished + 1'
+      : 'attempts_started = attempts_started - 1';
+    return this.settle(claim, `state = 0, lease_until = ${RELEASED}, ${count}`);
+  }
+
+  park(claim: Claim, result: Uint8Array | null): Promise<SettleResult> {
     return this.settle(
       claim,
-      `state = 0, lease_until = ${RELEASED}, attempts_finished = attempts_finished + 1`,
+      `state = ?, result = ?, lease_until = NULL, attempts_finished = attempts_finished + 1`,
+      [stateCode('parked'), bytes(result)],
     );
   }
 
@@ -206,15 +215,15 @@ export abstract class Dialect {
     owner?: string,
   ): Promise<boolean> {
     const update = `UPDATE ${this.names.table} SET`;
-    const isUncertain = `id = ? AND ${owner === undefined ? '' : 'owner = ? AND '}${isUncertainSql(this.now)}`;
+    const isWaiting = `id = ? AND ${owner === undefined ? '' : 'owner = ? AND '}${isWaitingSql(this.now)}`;
     const named = (owner === undefined ? [id] : [id, owner]).map((hex) => this.token(hex));
     if (verdict === 'absent') {
-      const sql = `${update} state = 0, lease_until = ${RELEASED} WHERE ${isUncertain}`;
+      const sql = `${update} ${ABSENT_SQL} WHERE ${isWaiting}`;
       return (await this.execute(sql, named)) > 0;
     }
     const sql =
       `${update} state = ?, result = ?, expires_at = ${this.now} + ?, lease_until = NULL, ` +
-      `steps = NULL WHERE ${isUncertain}`;
+      `steps = NULL WHERE ${isWaiting}`;
     const { result, ttlMs } = verdict;
     return (await this.execute(sql, [outcomeState(result), bytes(result), ttlMs, ...named])) > 0;
   }
@@ -248,7 +257,7 @@ export abstract class Dialect {
     const { table } = this.names;
     const live =
       `DELETE FROM ${table} WHERE id = ? AND ((state IN (1, 3) AND expires_at > ${this.now}) ` +
-      `OR (${isUncertainSql(this.now)}))`;
+      `OR ${isWaitingSql(this.now)})`;
     if ((await this.execute(live, [this.token(id)])) > 0) return true;
     // A dead row holds a person's data as well, even though it counts as no record.
     const dead = `DELETE FROM ${table} WHERE id = ? AND ${isDeadSql(this.now)}`;
