@@ -21,7 +21,7 @@ describe.each(servers)('the order of messages on %s', (dialect) => {
   /** Time enough for what does not wait, told by messages of other keys, which wait for nobody. */
   const besides = ['1', '2', '3', '4', '5'];
   const passTime = async ({ outbox }: OutboxApp): Promise<void> => {
-    for (const n of besides) await outbox.emit('p', n, { orderingKey: `other-${n}` });
+    for (const n of besides) await outbox.emit('p', n, { orderingKey: `beside-${n}` });
     await soon(() =>
       expect(
         payloads()
