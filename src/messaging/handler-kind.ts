@@ -1,5 +1,8 @@
 /** Metadata keys by which the packages that call handlers know them. */
 const PATTERN = 'microservices:pattern';
+const HANDLER_TYPE = 'microservices:handler_type';
+/** Its value for `@EventPattern()`. */
+const EVENT = 2;
 const RABBIT_HANDLER = 'RABBIT_HANDLER';
 const GRAPHQL_RESOLVER = 'graphql:resolver_type';
 const ROUTE_PATH = 'path';
@@ -17,6 +20,11 @@ export function entryPointOf(handler: object): EntryPoint | undefined {
 export function isMessageHandler(handler: object): boolean {
   const entryPoint = entryPointOf(handler);
   return entryPoint === 'message' || entryPoint === 'rabbit';
+}
+
+/** Whether `@EventPattern()` made it a handler: every one of them gets each message of its pattern. */
+export function isEventHandler(handler: object): boolean {
+  return Reflect.getMetadata(HANDLER_TYPE, handler) === EVENT;
 }
 
 /** The patterns of a message handler, as contexts tell them: objects in their canonical text. */

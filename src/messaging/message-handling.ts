@@ -20,6 +20,7 @@ import { runForValue } from '../value-run.js';
 import type { IncomingMessage } from './incoming-message.js';
 import { withHeartbeats } from './kafka-heartbeat.js';
 import { KafkaSettlement } from './kafka-settlement.js';
+import { isEventHandler } from './handler-kind.js';
 import { MessageHandlers } from './message-handlers.js';
 import { MessageOperations } from './message-operations.js';
 import { PlainSettlement } from './plain-settlement.js';
@@ -193,7 +194,10 @@ export class MessageHandling implements OnModuleDestroy {
       return new PlainSettlement(message);
     }
     const rabbit = context.switchToRpc().getContext<Required<TransportContext>>();
-    const handlers = message.isRequest ? 1 : this.handlers.ofEvent(String(rabbit.getPattern()));
+    // a request may reach event handlers, all of them
+    const handlers = isEventHandler(context.getHandler())
+      ? this.handlers.ofEvent(String(rabbit.getPattern()))
+      : 1;
     const delivery = RabbitDelivery.of(rabbit as never, handlers, this.closing.signal);
     return new RabbitSettlement(message, delivery);
   }
