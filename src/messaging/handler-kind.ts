@@ -1,5 +1,12 @@
+import { isRegExp } from 'node:util/types';
+
 /** Metadata keys by which the packages that call handlers know them. */
 const PATTERN = 'microservices:pattern';
+/** Whether Nest hands it an event, and by which of its transports. */
+const HANDLER_TYPE = 'microservices:handler_type';
+const EVENT = 2;
+const TRANSPORT = 'microservices:transport';
+const RABBITMQ = 5;
 const RABBIT_HANDLER = 'RABBIT_HANDLER';
 const GRAPHQL_RESOLVER = 'graphql:resolver_type';
 const ROUTE_PATH = 'path';
@@ -19,6 +26,15 @@ export function isMessageHandler(handler: object): boolean {
   return entryPoint === 'message' || entryPoint === 'rabbit';
 }
 
+/** Whether it may get events of RabbitMQ by Nest's transport, which nobody sends again. */
+export function mayBeLost(handler: object): boolean {
+  const transport: unknown = Reflect.getMetadata(TRANSPORT, handler);
+  return (
+    Reflect.getMetadata(HANDLER_TYPE, handler) === EVENT &&
+    (transport === undefined || transport === RABBITMQ)
+  );
+}
+
 /** The patterns of a message handler, as contexts tell them: objects in their canonical text. */
 export function patternsOf(handler: object): string[] {
   const patterns = Reflect.getMetadata(PATTERN, handler) as unknown;
@@ -26,6 +42,9 @@ export function patternsOf(handler: object): string[] {
 }
 
 function routeOf(pattern: unknown): string {
+  if (isRegExp(pattern)) {
+    return String(pattern);
+  }
   return pattern !== null && typeof pattern === 'object' ? quoted(pattern) : String(pattern);
 }
 
