@@ -244,6 +244,8 @@ function broken(sound: IdempotencyStore, bug: Partial<IdempotencyStore>): Idempo
     name: sound.name,
     init: () => sound.init(),
     claim: (request) => sound.claim(request),
+    claimMany: (requests) => sound.claimMany(requests),
+    completeMany: (requests) => sound.completeMany(requests),
     renew: (claims, leaseMs) => sound.renew(claims, leaseMs),
     complete: (request) => sound.complete(request),
     release: (claim, counted) => sound.release(claim, counted),
