@@ -108,7 +108,7 @@ class OrdersController {
   @Post('inner/:code')
   @Idempotent()
   inner(@Param('code') code: IdempotencyCode) {
-    const retryable = !code.endsWith('BROKEN');
+    const retryable = !/BROKEN$|PARKED$/.test(code);
     throw new IdempotencyError(code, 'It is so.', retryable ? { retryAfterSeconds: 1 } : {});
   }
 
