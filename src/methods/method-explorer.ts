@@ -4,6 +4,7 @@ import type { IdempotencyStore } from '../engine/store.js';
 import { IdempotencyService } from '../idempotency.service.js';
 import { misconfigured } from '../options-check.js';
 import { methodMetadata, operationName, type IdempotentMethodMetadata } from './method-metadata.js';
+import type { AnyMethodOptions } from './method-options.js';
 import { serviceStarted, serviceStopped } from './running-services.js';
 
 /** Metadata key under which Nest keeps the path of a route. */
@@ -56,6 +57,13 @@ export class MethodExplorer implements OnApplicationShutdown {
 
   onApplicationShutdown(): void {
     serviceStopped(this.service);
+  }
+
+  /** Every method with a key, and what its decorator says. */
+  *settled(): Generator<[string, AnyMethodOptions]> {
+    for (const [type, , metadata] of this.methods()) {
+      yield [operationName(metadata, type), metadata.options];
+    }
   }
 
   private *methods(): Generator<[Class, object, IdempotentMethodMetadata]> {
