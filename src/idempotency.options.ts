@@ -221,6 +221,12 @@ export interface IdempotencyModuleOptions extends IdempotencyDefaults {
    * @default { interval: '1m', batchSize: 1_000 }
    */
   cleanup?: false | CleanupOptions;
+  /**
+   * Whether each decorated handler is written to the log when the application starts: how it is called, where its key
+   * comes from, and what it is guaranteed.
+   * @default true
+   */
+  startupReport?: boolean;
   /** Called for what happens to keys. */
   hooks?: IdempotencyHooks;
 }

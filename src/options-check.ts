@@ -118,6 +118,7 @@ const MODULE_CHECKS: Record<keyof IdempotencyModuleOptions, Check> = {
     value === false || isRecord(value)
       ? undefined
       : "Write false, or an object such as { interval: '1m', batchSize: 1000 }.",
+  startupReport: boolean,
   hooks: (value) => (isRecord(value) ? undefined : 'Write an object with functions.'),
 };
 

@@ -6,13 +6,15 @@ import type { AuthenticatedRequest } from './auth/users.js';
 import { DatabaseModule } from './database/database.module.js';
 import type { DatabaseConfig } from './database/database.options.js';
 import { LabModule } from './lab/lab.module.js';
+import type { Broker } from './messaging/broker.js';
+import { MessagingModule } from './messaging/messaging.module.js';
 import { OrdersModule } from './orders/orders.module.js';
 import { PaymentsModule } from './payments/payments.module.js';
 import { ReceiptsModule } from './receipts/receipts.module.js';
 
 @Module({})
 export class AppModule {
-  static forRoot(database: DatabaseConfig): DynamicModule {
+  static forRoot(database: DatabaseConfig, broker: Broker, copies: number): DynamicModule {
     return {
       module: AppModule,
       imports: [
@@ -21,6 +23,7 @@ export class AppModule {
           // One caller's key never meets another caller's, whatever they call it.
           scope: ({ user }: AuthenticatedRequest) => JSON.stringify([user.tenant, user.id]),
         }),
+        MessagingModule.forRoot(broker, copies),
         AuthModule,
         OrdersModule,
         PaymentsModule,

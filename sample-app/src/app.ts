@@ -3,8 +3,16 @@ import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { AppModule } from './app.module.js';
 import type { DatabaseConfig } from './database/database.options.js';
+import type { Broker } from './messaging/broker.js';
 
 export interface AppOptions {
+  /** Where the fulfilment service is reached. */
+  readonly broker: Broker;
+  /**
+   * How often each of its messages is delivered there.
+   * @default 1
+   */
+  readonly copies?: number;
   /** The embedded SQLite file of the sample by default. */
   readonly database?: DatabaseConfig;
   /** `false` silences the start-up log. */
@@ -12,9 +20,9 @@ export interface AppOptions {
 }
 
 /** The whole application, migrated and ready to `listen()`. */
-export async function createApp(options: AppOptions = {}): Promise<NestExpressApplication> {
+export async function createApp(options: AppOptions): Promise<NestExpressApplication> {
   const app = await NestFactory.create<NestExpressApplication>(
-    AppModule.forRoot(options.database ?? {}),
+    AppModule.forRoot(options.database ?? {}, options.broker, options.copies ?? 1),
     options.logger === false ? { logger: false } : { logger: ['error', 'warn'] },
   );
   app.useGlobalPipes(

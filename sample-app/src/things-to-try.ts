@@ -31,7 +31,8 @@ ${post(pay)}
 # 5. The same line again goes on behind the charge, and books it: 200.
 ${post(pay)}
 
-# 6. One order, two units less; asked to charge once, charged once, booked once.
+# 6. One order, two units less; asked to charge once, charged once, booked once. And what the second
+#    service was told: one reservation, one mail.
 curl ${url}/lab/counters
 
 # 7. A receipt needs no key of yours: the order is the key. However often, one number.

@@ -32,7 +32,11 @@ describe.each(databases)('a process that dies on %s', (name, createDatabase) => 
   };
 
   const die = async (dieAt: Failpoint, request: (doomed: Shop['alice']) => Promise<Answer>) => {
-    const doomed = await startDoomedShop({ database: shop.database.config, dieAt });
+    const doomed = await startDoomedShop({
+      database: shop.database.config,
+      broker: shop.services.broker,
+      dieAt,
+    });
     await expect(request(doomed.alice)).rejects.toThrow('fetch failed');
     expect(await doomed.died).toBe('SIGKILL');
   };

@@ -7,6 +7,8 @@ import type { DatabaseConfig } from '../src/database/database.options.js';
 
 export interface TestDatabase {
   readonly config: DatabaseConfig;
+  /** Of the second service. */
+  readonly fulfilment: DatabaseConfig;
   drop(): Promise<void>;
 }
 
@@ -26,6 +28,7 @@ async function temporaryFile(): Promise<TestDatabase> {
   const folder = await mkdtemp(join(tmpdir(), 'orders-'));
   return {
     config: { file: join(folder, 'orders.sqlite') },
+    fulfilment: { file: join(folder, 'fulfilment.sqlite') },
     drop: () => rm(folder, { recursive: true }),
   };
 }
@@ -38,6 +41,7 @@ async function onServer(type: 'postgres' | 'mysql', serverUrl: string): Promise<
   await server.query(`CREATE DATABASE ${name}`);
   return {
     config: { url: url.href },
+    fulfilment: { url: url.href },
     async drop() {
       await server.query(`DROP DATABASE ${name}`);
       await server.destroy();

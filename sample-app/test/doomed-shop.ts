@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Failpoint } from '../../src/engine/failpoints.js';
 import type { DatabaseConfig } from '../src/database/database.options.js';
+import type { Broker } from '../src/messaging/broker.js';
 import { Client } from './client.js';
 
 const LOADER = fileURLToPath(new URL('./library-loader.mjs', import.meta.url));
@@ -10,6 +11,7 @@ const SERVER = fileURLToPath(new URL('./shop-server.ts', import.meta.url));
 
 export interface DoomedOptions {
   readonly database: DatabaseConfig;
+  readonly broker: Broker;
   /** Where the process kills itself with SIGKILL. */
   readonly dieAt: Failpoint;
 }

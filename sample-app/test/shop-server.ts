@@ -4,10 +4,10 @@ import { setFailpoint } from '../../src/engine/failpoints.js';
 import { createApp } from '../src/app.js';
 import type { DoomedOptions } from './doomed-shop.js';
 
-const { database, dieAt } = JSON.parse(process.argv[2] as string) as DoomedOptions;
+const { database, broker, dieAt } = JSON.parse(process.argv[2] as string) as DoomedOptions;
 
 setFailpoint(dieAt, () => process.kill(process.pid, 'SIGKILL'));
-const app = await createApp({ database, logger: false });
+const app = await createApp({ database, broker, logger: false });
 await app.listen(0, '127.0.0.1');
 process.send?.((app.getHttpServer().address() as AddressInfo).port);
 process.on('disconnect', () => process.exit());

@@ -1,6 +1,7 @@
 import type { AddressInfo } from 'node:net';
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import { createApp } from '../src/app.js';
+import { startServices } from '../src/services.js';
+import type { Services, ServicesOptions } from '../src/services.js';
 import { Client, key } from './client.js';
 import type { Answer } from './client.js';
 import type { TestDatabase } from './databases.js';
@@ -8,22 +9,32 @@ import type { TestDatabase } from './databases.js';
 /** The application on a database of its own, and those who talk to it. */
 export class Shop {
   private constructor(
-    readonly app: NestExpressApplication,
+    readonly services: Services,
     readonly alice: Client,
     readonly bob: Client,
     readonly database: TestDatabase,
   ) {}
 
-  static async open(createDatabase: () => Promise<TestDatabase>): Promise<Shop> {
+  static async open(
+    createDatabase: () => Promise<TestDatabase>,
+    options: Pick<ServicesOptions, 'brokerUrl' | 'queue' | 'copies'> = {},
+  ): Promise<Shop> {
     const database = await createDatabase();
-    const app = await createApp({ database: database.config, logger: false });
-    await app.listen(0, '127.0.0.1');
-    const url = `http://127.0.0.1:${(app.getHttpServer().address() as AddressInfo).port}`;
-    return new Shop(app, new Client(url, 'alice'), new Client(url, 'bob'), database);
+    const { config: orders, fulfilment } = database;
+    const services = await startServices({ ...options, orders, fulfilment, logger: false });
+    await services.orders.listen(0, '127.0.0.1');
+    const server = services.orders.getHttpServer();
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    return new Shop(services, new Client(url, 'alice'), new Client(url, 'bob'), database);
+  }
+
+  get app(): NestExpressApplication {
+    return this.services.orders;
   }
 
   async close(): Promise<void> {
     await this.app.close();
+    await this.services.fulfilment.close();
     await this.database.drop();
   }
 
@@ -49,7 +60,8 @@ export class Shop {
   }
 
   private async counted(): Promise<Record<string, number>> {
-    const { stock, ...counters } = await this.alice.counters();
+    // what the other service does comes later
+    const { stock, mails: _, reservations: __, ...counters } = await this.alice.counters();
     return { ...counters, ...stock };
   }
 }

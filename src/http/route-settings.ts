@@ -8,7 +8,7 @@ import {
   type OperationSettings,
 } from '../idempotency.settings.js';
 import type { IdempotentMetadata } from '../idempotent.metadata.js';
-import { entryPointOf, isMessageHandler } from '../messaging/handler-kind.js';
+import { entryPointOf, isMessageHandler, mayBeLost } from '../messaging/handler-kind.js';
 import { misconfigured } from '../options-check.js';
 import type { MessageSettings } from '../messaging/message-options.js';
 import { answersByItself } from './response-handling.js';
@@ -72,6 +72,13 @@ export class RouteSettingsRegistry {
         where,
         "option 'attempts' is for messages, methods and execute(): an HTTP client decides itself how often it " +
           'tries. Leave it out here.',
+      );
+    }
+    if (own.attempts !== undefined && settings.noAck === true && mayBeLost(handler)) {
+      throw misconfigured(
+        where,
+        "option 'attempts' needs a message that comes again, and with noAck: true RabbitMQ forgets it when it is " +
+          'sent. Write noAck: false here and in the options of the transport, or leave attempts out.',
       );
     }
     return {

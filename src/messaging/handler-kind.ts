@@ -1,5 +1,12 @@
+import { isRegExp } from 'node:util/types';
+
 /** Metadata keys by which the packages that call handlers know them. */
 const PATTERN = 'microservices:pattern';
+/** Whether Nest hands it an event, and by which of its transports. */
+const HANDLER_TYPE = 'microservices:handler_type';
+const EVENT = 2;
+const TRANSPORT = 'microservices:transport';
+const RABBITMQ = 5;
 const RABBIT_HANDLER = 'RABBIT_HANDLER';
 const GRAPHQL_RESOLVER = 'graphql:resolver_type';
 const ROUTE_PATH = 'path';
@@ -19,6 +26,17 @@ export function isMessageHandler(handler: object): boolean {
   return entryPoint === 'message' || entryPoint === 'rabbit';
 }
 
+/** Whether `@EventPattern()` made it a handler: every one of them gets each message of its pattern. */
+export function isEventHandler(handler: object): boolean {
+  return Reflect.getMetadata(HANDLER_TYPE, handler) === EVENT;
+}
+
+/** Whether it may get events of RabbitMQ by Nest's transport, which nobody sends again. */
+export function mayBeLost(handler: object): boolean {
+  const transport: unknown = Reflect.getMetadata(TRANSPORT, handler);
+  return isEventHandler(handler) && (transport === undefined || transport === RABBITMQ);
+}
+
 /** The patterns of a message handler, as contexts tell them: objects in their canonical text. */
 export function patternsOf(handler: object): string[] {
   const patterns = Reflect.getMetadata(PATTERN, handler) as unknown;
@@ -26,6 +44,9 @@ export function patternsOf(handler: object): string[] {
 }
 
 function routeOf(pattern: unknown): string {
+  if (isRegExp(pattern)) {
+    return String(pattern);
+  }
   return pattern !== null && typeof pattern === 'object' ? quoted(pattern) : String(pattern);
 }
 

@@ -123,7 +123,7 @@ export class RelayLoop {
 
   /** All that were sent meanwhile in one statement. */
   private async settle(): Promise<void> {
-    await undefined;
+    await Promise.resolve();
     while (this.sent.length > 0) {
       const batch = this.sent.splice(0);
       const seqs = batch.map(({ seq }) => seq);

@@ -45,7 +45,7 @@ export class OutboxWriter implements OutgoingMessages {
   }
 
   private readonly own: Send = (sql, parameters) =>
-    /^SELECT/.test(sql)
+    sql.startsWith('SELECT')
       ? this.dialect.select(sql, parameters)
       : this.dialect.execute(sql, parameters);
 

@@ -91,7 +91,7 @@ describe.each(availableDialects())('the outbox on %s', (dialect) => {
           ]);
           if (fails) throw new Error('told to fail');
         });
-      await expect(run(true)).rejects.toThrow();
+      await expect(run(true)).rejects.toThrow('told to fail');
       await run(false);
       expect(ids[0]).toEqual(ids[1]);
       expect(new Set(ids[0]).size).toBe(3);
@@ -108,7 +108,7 @@ describe.each(availableDialects())('the outbox on %s', (dialect) => {
           await once.outbox.emit('order.placed', { order: 1 });
           if (fails) throw new Error('told to fail');
         });
-      await expect(run(true)).rejects.toThrow();
+      await expect(run(true)).rejects.toThrow('told to fail');
       expect(await stage.rows()).toHaveLength(1);
       await run(false);
       expect(await stage.rows()).toHaveLength(1);
@@ -122,7 +122,7 @@ describe.each(availableDialects())('the outbox on %s', (dialect) => {
           if (fails) throw new Error('told to fail');
           await once.outbox.emit('sent', 'second');
         });
-      await expect(run(true)).rejects.toThrow();
+      await expect(run(true)).rejects.toThrow('told to fail');
       await run(false);
       await isEmpty();
       expect(payloads()).toEqual(['first', 'second']);

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { DataSourceOptions } from 'typeorm';
+import { outboxMigrations } from 'nestjs-idempotency/outbox';
 import { idempotencyMigrations } from 'nestjs-idempotency/typeorm';
 import { Order } from '../orders/order.entity.js';
 import { Stock } from '../orders/stock.entity.js';
@@ -17,7 +18,7 @@ export interface DatabaseConfig {
   readonly file?: string | undefined;
 }
 
-const DEFAULT_FILE = join(import.meta.dirname, '..', '..', 'orders.sqlite');
+const HOME = join(import.meta.dirname, '..', '..');
 
 const SERVER_TYPES = {
   'postgres:': 'postgres',
@@ -26,22 +27,33 @@ const SERVER_TYPES = {
   'mariadb:': 'mariadb',
 } as const;
 
-export function databaseOptions({ url, file }: DatabaseConfig): DataSourceOptions {
-  const common = {
+export function databaseOptions(config: DatabaseConfig): DataSourceOptions {
+  return {
+    ...connectionTo(config, 'orders.sqlite'),
     entities: [Order, Stock, Payment, Receipt, Charge, ChargeAttempt],
-    migrations: [...idempotencyMigrations(), CreateShop1764000100000, BookPayments1764000200000],
+    migrations: [
+      ...idempotencyMigrations(),
+      ...outboxMigrations(),
+      CreateShop1764000100000,
+      BookPayments1764000200000,
+    ],
     migrationsRun: true,
   };
+}
+
+/** How to reach the database. */
+export function connectionTo({ url, file }: DatabaseConfig, defaultFile: string) {
   if (!url) {
-    return { ...common, type: 'better-sqlite3', database: file || DEFAULT_FILE, enableWAL: true };
+    const database = file || join(HOME, defaultFile);
+    return { type: 'better-sqlite3', database, enableWAL: true } as const;
   }
   const type = serverType(url);
   // Each decision is a conditional UPDATE, so no transaction needs a snapshot of its own.
-  const server = { ...common, url, isolationLevel: 'READ COMMITTED' } as const;
+  const server = { url, isolationLevel: 'READ COMMITTED' } as const;
   // Transactional requests hold a connection each: nobody waits for one for ever.
   return type === 'postgres'
-    ? { ...server, type, connectTimeoutMS: 5_000 }
-    : { ...server, type, extra: { queueLimit: 100 } };
+    ? ({ ...server, type, connectTimeoutMS: 5_000 } as const)
+    : ({ ...server, type, extra: { queueLimit: 100 } } as const);
 }
 
 function serverType(url: string): 'postgres' | 'mysql' | 'mariadb' {

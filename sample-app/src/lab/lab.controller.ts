@@ -1,6 +1,7 @@
 import { Controller, Get } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { Public } from '../auth/public.decorator.js';
+import { FulfilmentClient } from '../messaging/fulfilment.client.js';
 import { Order } from '../orders/order.entity.js';
 import { Stock } from '../orders/stock.entity.js';
 import { Payment } from '../payments/payment.entity.js';
@@ -17,6 +18,9 @@ export interface Counters {
   /** What the shop has booked. */
   readonly payments: number;
   readonly receipts: number;
+  /** What the fulfilment service has reserved and mailed; -1 while it does not answer. */
+  readonly reservations: number;
+  readonly mails: number;
   /** Units left, by sku. */
   readonly stock: Record<string, number>;
 }
@@ -24,7 +28,10 @@ export interface Counters {
 /** What really happened, over all tenants: the place to look for duplicates. */
 @Controller('lab')
 export class LabController {
-  constructor(private readonly dataSource: DataSource) {}
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly fulfilment: FulfilmentClient,
+  ) {}
 
   @Get('counters')
   @Public()
@@ -37,6 +44,7 @@ export class LabController {
       charges: await manager.countBy(Charge, { state: 'charged' }),
       payments: await manager.count(Payment),
       receipts: await manager.count(Receipt),
+      ...(await this.fulfilment.figures()),
       stock: Object.fromEntries(stock.map(({ sku, quantity }) => [sku, quantity])),
     };
   }

@@ -14,9 +14,11 @@ import {
   Res,
 } from '@nestjs/common';
 import type { Response } from 'express';
-import { Idempotent } from 'nestjs-idempotency';
+import { CurrentIdempotency, Idempotent } from 'nestjs-idempotency';
+import type { IdempotencyContext } from 'nestjs-idempotency';
 import { CurrentUser } from '../auth/current-user.decorator.js';
 import type { DemoUser } from '../auth/users.js';
+import { ORDER_PLACED, orderPlaced } from '../messaging/order-placed.js';
 import { OrderIdPipe } from './order-id.pipe.js';
 import { orderView, showOrder } from './order.view.js';
 import type { OrderView } from './order.view.js';
@@ -29,16 +31,19 @@ export class OrdersController {
 
   /**
    * Every call would place another order: only the client's key tells a retry from a new wish. All of it is in
-   * our own database, so the order, what it takes off the shelf and the key's record commit together.
+   * our own database, so the order, what it takes off the shelf, the message about it and the key's record commit
+   * together.
    */
   @Post()
   @Idempotent({ mode: 'transactional' })
   async place(
     @CurrentUser() user: DemoUser,
     @Body() dto: PlaceOrder,
+    @CurrentIdempotency() once: IdempotencyContext,
     @Res({ passthrough: true }) response: Response,
   ): Promise<OrderView> {
     const order = await this.orders.place(user.tenant, dto);
+    await once.outbox.emit(ORDER_PLACED, orderPlaced(order));
     response.location(`/orders/${order.id}`);
     return showOrder(order, response);
   }
