@@ -191,12 +191,16 @@ const channelOf = (context: RmqContext) => context.getChannelRef() as Channel;
         @Controller()
         class Plain {
           @EventPattern<string>('placed')
-          plain(_data: object, context: RmqContext): void {
+          plain(@Ctx() context: RmqContext): void {
             doings.did('plain');
             channelOf(context).ack(context.getMessage());
           }
         }
         const decorated = placed(() => doings.gate.pass());
+        // the other one is there before it
+        UseGuards({ canActivate: () => new Promise((resolve) => setImmediate(resolve, true)) })(
+          decorated,
+        );
         const controllers = place === 'before' ? [Plain, decorated] : [decorated, Plain];
         apps.push(await startConsumer(queue.server(), { store, controllers }));
         await queue.emit('placed', '1');

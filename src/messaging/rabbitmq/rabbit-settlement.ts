@@ -13,6 +13,9 @@ export class RabbitSettlement implements Settlement {
   constructor(
     private readonly message: IncomingMessage,
     private readonly delivery: RabbitDelivery,
+    /** How many handlers settle it together. */
+    private readonly handlers: number,
+    private readonly closing: AbortSignal,
   ) {}
 
   isRejected(operation: string | undefined): boolean {
@@ -21,7 +24,8 @@ export class RabbitSettlement implements Settlement {
 
   settle(ended: Ended): unknown {
     const { end, operation } = ended;
-    this.delivery.end(this.delivery.saidBy(operation) ?? this.verdict(ended));
+    const verdict = this.delivery.saidBy(operation) ?? this.verdict(ended);
+    this.delivery.end(verdict, this.handlers, this.closing);
     switch (end.type) {
       case 'done':
       case 'rejected':
