@@ -1,7 +1,7 @@
 import { jittered, pause } from '../../engine/timing.js';
 import type { IncomingMessage } from '../incoming-message.js';
 import { refusalOf } from '../refusal.js';
-import { retryAfterMs, type Ended, type Settlement } from '../settlement.js';
+import { backoffMs, retryAfterMs, type Ended, type Settlement } from '../settlement.js';
 
 /** `@golevelup/nestjs-rabbitmq` acknowledges by what the handler answers; a `Nack` is an answer. */
 export class GolevelupSettlement implements Settlement {
@@ -14,7 +14,7 @@ export class GolevelupSettlement implements Settlement {
     return isNack(value);
   }
 
-  async settle({ end }: Ended): Promise<unknown> {
+  async settle({ end, attempt }: Ended): Promise<unknown> {
     switch (end.type) {
       case 'done':
         // a subscriber's answer only makes golevelup wonder
@@ -25,6 +25,8 @@ export class GolevelupSettlement implements Settlement {
         if (end.isReplay && !this.message.isRequest) {
           return undefined;
         }
+        // unless told otherwise, golevelup gives it back at once, and has it again at once
+        await pause(jittered(backoffMs(attempt)), this.closing);
         throw end.error;
       case 'refused': {
         const refusal = refusalOf(end.error.code);
