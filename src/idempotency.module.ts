@@ -31,6 +31,7 @@ import { MessageOperations } from './messaging/message-operations.js';
 import { MethodExplorer } from './methods/method-explorer.js';
 import { misconfigured } from './options-check.js';
 import { RefusalReport } from './refusal-report.js';
+import { StartupReport } from './startup-report.js';
 import { checkAsyncRegistration, checkRegistration } from './registration-check.js';
 
 @Module({
@@ -69,6 +70,7 @@ import { checkAsyncRegistration, checkRegistration } from './registration-check.
     CleanupTask,
     IdempotencyService,
     MethodExplorer,
+    StartupReport,
   ],
   exports: [IdempotencyService, RequestOperations, RouteSettingsRegistry, MessageHandling],
 })
@@ -81,6 +83,7 @@ export class IdempotencyModule
     @Inject(RouteExplorer) private readonly routes: RouteExplorer,
     @Inject(MethodExplorer) private readonly methods: MethodExplorer,
     @Inject(IDEMPOTENCY_SETTINGS) private readonly settings: ModuleSettings,
+    @Inject(StartupReport) private readonly report: StartupReport,
     @Inject(ModulesContainer) private readonly modules: ModulesContainer,
   ) {
     super();
@@ -115,6 +118,7 @@ export class IdempotencyModule
     await this.engine.start();
     this.methods.start();
     this.warn();
+    this.report.print();
   }
 
   private warn(): void {

@@ -105,6 +105,12 @@ export interface IdempotencyDefaults {
    * @default 1_048_576
    */
   maxResultBytes?: number;
+  /**
+   * How often a message, method or `execute()` that fails is tried before it is parked: listed with its last error,
+   * and not run again before an operator redrives it. Not for HTTP, whose clients decide that themselves.
+   * @default unset: for as long as somebody tries
+   */
+  attempts?: AttemptsOptions;
   /** @default 'Idempotency-Key' */
   header?: string;
   /**
@@ -149,6 +155,23 @@ export interface IdempotencyDefaults {
    * Required for handlers of that transport.
    */
   noAck?: boolean;
+}
+
+/** Attempts are counted durably; one that died with its process counts too. */
+export interface AttemptsOptions {
+  /** Attempts that may fail or die, 1 to 1,000,000. What a framework steers with (`DelayedError`) does not count. */
+  readonly max: number;
+  /**
+   * How long the delivery of a message is put off after a failure, where the transport can: a duration, or a function
+   * of the number of the attempt that failed (1 for the first).
+   * @default doubles from 1 second to 1 minute, with jitter
+   */
+  readonly backoff?: Duration | ((attempt: number) => Duration);
+  /**
+   * Whether the message of a parked operation is also sent to the dead letters of its transport.
+   * @default 'park'
+   */
+  readonly onExhausted?: 'park' | 'dead-letter';
 }
 
 export type FingerprintFunction = (input: FingerprintInput, context: ExecutionContext) => unknown;
@@ -198,6 +221,12 @@ export interface IdempotencyModuleOptions extends IdempotencyDefaults {
    * @default { interval: '1m', batchSize: 1_000 }
    */
   cleanup?: false | CleanupOptions;
+  /**
+   * Whether each decorated handler is written to the log when the application starts: how it is called, where its key
+   * comes from, and what it is guaranteed.
+   * @default true
+   */
+  startupReport?: boolean;
   /** Called for what happens to keys. */
   hooks?: IdempotencyHooks;
 }

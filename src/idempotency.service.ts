@@ -57,6 +57,7 @@ export interface ExecuteOptions
       | 'onStoreFailure'
       | 'onUnknownOutcome'
       | 'maxResultBytes'
+      | 'attempts'
     > {
   /** What a retry must repeat; another payload with the same key is an error. */
   readonly payload?: unknown;
@@ -89,7 +90,7 @@ export class IdempotencyService {
    * `maxResultBytes`) reaches the first caller only. Inside an operation of the same key it just runs.
    *
    * @throws what `work` throws; IdempotencyError with `…_KEY_INVALID`, `…_KEY_REUSED` (another payload),
-   *   `…_IN_PROGRESS`, `…_KEY_EXPIRED`, `…_OUTCOME_UNCERTAIN`, `…_RESULT_UNAVAILABLE`,
+   *   `…_IN_PROGRESS`, `…_KEY_EXPIRED`, `…_OUTCOME_UNCERTAIN`, `…_PARKED`, `…_RESULT_UNAVAILABLE`,
    *   `…_STEPS_CHANGED`, `…_TRANSACTION_BROKEN`, `…_TRANSACTION_CONFLICT`, `…_RECORD_UNREADABLE`,
    *   `…_STORE_UNAVAILABLE`, `…_SHUTTING_DOWN` or `…_MISCONFIGURED`
    */
@@ -201,6 +202,36 @@ export class IdempotencyService {
     const where = 'IdempotencyService.resolve()';
     const settings = operationSettings(this.module, {}, where);
     return resolveByOperator(this.engine.store, this.identities(key), verdict, settings, where);
+  }
+
+  /**
+   * Lets a parked operation begin anew, behind its finished steps, when it is tried next: its attempts are counted
+   * from the beginning. True when there was one.
+   */
+  redrive(key: IdempotencyKey): Promise<boolean> {
+    return this.endParked(key, 'absent');
+  }
+
+  /**
+   * Gives a parked operation up: retries get `IDEMPOTENCY_RESULT_UNAVAILABLE` for the module's `ttl`, and messages
+   * are skipped. True when there was one.
+   */
+  discard(key: IdempotencyKey): Promise<boolean> {
+    const { ttlMs } = operationSettings(this.module, {}, 'IdempotencyService.discard()').policy;
+    return this.endParked(key, { result: null, ttlMs });
+  }
+
+  private async endParked(
+    key: IdempotencyKey,
+    verdict: 'absent' | { readonly result: null; readonly ttlMs: number },
+  ): Promise<boolean> {
+    for (const id of this.ids(key)) {
+      const record = await this.engine.store.find(id);
+      if (record?.state === 'parked') {
+        return this.engine.store.resolve(id, verdict, record.owner);
+      }
+    }
+    return false;
   }
 
   /** Deletes every expired record now, in batches. Answers how many. */

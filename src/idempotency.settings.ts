@@ -10,6 +10,7 @@ import type {
   IdempotencyModuleOptions,
 } from './idempotency.options.js';
 import { logged } from './event-log.js';
+import { attemptsPolicy } from './attempts-policy.js';
 import { checkModuleOptions, checkRouteOptions } from './options-check.js';
 
 /** The options of one operation with every default filled in and every duration in milliseconds. */
@@ -116,6 +117,7 @@ export function operationSettings(
       onStoreFailure: merged.onStoreFailure,
       onUnknownOutcome: merged.onUnknownOutcome,
       maxResultBytes: merged.maxResultBytes,
+      attempts: attemptsPolicy(merged.attempts, where),
     },
     errors: merged.errors,
     maxResultBytes: merged.maxResultBytes,

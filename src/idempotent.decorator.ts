@@ -4,6 +4,7 @@ import { IdempotencyInterceptor } from './http/idempotency.interceptor.js';
 import { IDEMPOTENT_METADATA } from './idempotency.constants.js';
 import type { IdempotentOptions } from './idempotency.options.js';
 import type { IdempotentMetadata } from './idempotent.metadata.js';
+import { isMutation } from './messaging/handler-check.js';
 import { isMessageHandler } from './messaging/handler-kind.js';
 import { bothForms, decorateMethod, isMethodOptions } from './methods/decorate-method.js';
 import { methodMetadata } from './methods/method-metadata.js';
@@ -24,7 +25,7 @@ const SAFE_METHODS = [RequestMethod.GET, RequestMethod.HEAD, RequestMethod.OPTIO
  * Makes a handler safe to retry. On a route: a request with the same `Idempotency-Key` is carried out once, and every
  * retry gets the first answer, byte for byte. On a message handler (`@MessagePattern()`, `@EventPattern()`,
  * `@RabbitSubscribe()`, `@RabbitRPC()`) or a GraphQL mutation: a message with the same id is processed once by it. On a
- * class: every message handler of it, and every route but GET, HEAD and OPTIONS.
+ * class: every message handler and mutation of it, and every route but GET, HEAD and OPTIONS.
  *
  * It binds its interceptor itself, and works in every order with `@UseInterceptors()` and the others.
  *
@@ -109,7 +110,7 @@ function decorateClass(target: Class, options: IdempotentOptions): void {
     const isDecorated = Reflect.hasMetadata(IDEMPOTENT_METADATA, descriptor.value as object);
     const changesState =
       method === undefined
-        ? isMessageHandler(descriptor.value as object)
+        ? isMessageHandler(descriptor.value as object) || isMutation(descriptor.value as object)
         : !SAFE_METHODS.includes(method);
     if (changesState && !isDecorated) {
       decorateRoute(target.prototype as object, name, descriptor, {

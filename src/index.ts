@@ -42,6 +42,7 @@ export type {
   StoredRecord,
 } from './engine/store.js';
 export type {
+  AttemptsOptions,
   CleanupOptions,
   FingerprintFunction,
   FingerprintInput,

@@ -16,6 +16,7 @@ import {
 } from './option-values.js';
 import { isNeverReplayed } from './http/replayed-headers.js';
 import type {
+  AttemptsOptions,
   IdempotencyDefaults,
   IdempotencyModuleOptions,
   IdempotentOptions,
@@ -50,6 +51,8 @@ const ROUTE_CHECKS: Record<keyof IdempotencyDefaults, Check> = {
           'block',
         )(value)?.replace('.', ', or a function that finds out what happened.'),
   maxResultBytes: integer(1, 1_073_741_824),
+  attempts: (value) =>
+    isRecord(value) ? undefined : "Write an object such as { max: 5, backoff: '10s' }.",
   header: (value) =>
     isHeaderName(value)
       ? undefined
@@ -83,6 +86,15 @@ const ROUTE_CHECKS: Record<keyof IdempotencyDefaults, Check> = {
   noAck: boolean,
 };
 
+const ATTEMPTS_CHECKS: Record<keyof AttemptsOptions, Check> = {
+  max: integer(1, 1_000_000),
+  backoff: (value) =>
+    typeof value === 'function'
+      ? undefined
+      : duration(value)?.replace(/\.$/, ', or a function of the number of the attempt.'),
+  onExhausted: oneOf('park', 'dead-letter'),
+};
+
 const HANDLER_CHECKS: Record<keyof IdempotentOptions, Check> = {
   ...ROUTE_CHECKS,
   consumer: (value) =>
@@ -106,6 +118,7 @@ const MODULE_CHECKS: Record<keyof IdempotencyModuleOptions, Check> = {
     value === false || isRecord(value)
       ? undefined
       : "Write false, or an object such as { interval: '1m', batchSize: 1000 }.",
+  startupReport: boolean,
   hooks: (value) => (isRecord(value) ? undefined : 'Write an object with functions.'),
 };
 
@@ -116,6 +129,7 @@ const HOOKS: readonly (keyof IdempotencyHooks)[] = [
   'onTakenOver',
   'onReleased',
   'onUncertain',
+  'onParked',
   'onEscaped',
   'onExpired',
   'onUnprotected',
@@ -138,6 +152,7 @@ export function checkModuleOptions(options: IdempotencyModuleOptions): void {
     }
   }
   checkEach(MODULE_CHECKS, options, MODULE);
+  checkAttempts(options, MODULE);
   if (typeof options.cleanup === 'object') {
     checkEach(
       { interval: timer, batchSize: integer(1, 100_000) },
@@ -161,6 +176,20 @@ export function checkIdempotentOptions(options: unknown, where: string): void {
     throw misconfigured(where, `the options are ${show(options)}. Write an object, or nothing.`);
   }
   checkEach(HANDLER_CHECKS, options, where);
+  checkAttempts(options, where);
+}
+
+function checkAttempts({ attempts }: Pick<IdempotencyDefaults, 'attempts'>, where: string): void {
+  if (attempts === undefined) {
+    return;
+  }
+  checkEach(ATTEMPTS_CHECKS, attempts, where, 'attempts.');
+  if (attempts.max === undefined) {
+    throw misconfigured(
+      where,
+      "option 'attempts' does not say how many. Write for example { max: 5 }.",
+    );
+  }
 }
 
 const EXECUTE_OPTIONS = [
@@ -176,12 +205,14 @@ const EXECUTE_OPTIONS = [
   'onStoreFailure',
   'onUnknownOutcome',
   'maxResultBytes',
+  'attempts',
 ] as const;
 
 /** Options of `IdempotencyService.execute()` besides those that name the operation. */
 export function checkExecuteOptions(options: object, where: string): void {
   const checks = EXECUTE_OPTIONS.map((name) => [name, ROUTE_CHECKS[name]] as const);
   checkEach(Object.fromEntries(checks), options, where);
+  checkAttempts(options, where);
 }
 
 /** What only shows when the route's options meet the module's. */

@@ -2,7 +2,9 @@ import { Logger } from '@nestjs/common';
 import { calls, newCall, type Call } from './call-context.js';
 import type { IdempotencyContext } from './engine/attempt.js';
 import type { IdempotencyEngine } from './engine/engine.js';
+import { isControlFlow } from './engine/control-flow.js';
 import type { FailureVerdict } from './engine/failure-policy.js';
+import { encodeFailure } from './engine/last-failure.js';
 import type { KeptOutcome, Operation, Outcome } from './engine/operation.js';
 import { decodeOutcome, encodeError, encodeValue } from './value-codec.js';
 
@@ -23,7 +25,11 @@ export type ValueEnd<T> = (
   | { readonly value: T }
   /** Thrown by the work, now or then. */
   | { readonly error: unknown }
-) & { readonly isReplay: boolean };
+) & {
+  readonly isReplay: boolean;
+  /** It failed as often as it may, and is not run again before it is redriven. */
+  readonly isParked: boolean;
+};
 
 /** @throws IdempotencyError as `IdempotencyEngine.run()` */
 export async function runForValue<T>(
@@ -42,23 +48,27 @@ export async function runForValue<T>(
         return { type: 'again' };
       }
       own = { error };
+      if (isControlFlow(error)) {
+        return { type: 'release', counted: false };
+      }
       switch (judge(error, call)) {
         case 'store':
           return kept(encodeError(error));
         case 'uncertain':
           return { type: 'uncertain' };
         default:
-          return { type: 'release' };
+          return { type: 'release', failure: encodeFailure(error) };
       }
     } finally {
       call.isOver = true;
     }
   });
   if (result.type !== 'replayed') {
-    return { ...(own as { value: T } | { error: unknown }), isReplay: false };
+    const isParked = result.type === 'executed' && result.parked === true;
+    return { ...(own as { value: T } | { error: unknown }), isReplay: false, isParked };
   }
   const outcome = decodeOutcome(result.outcome);
-  return { ...(outcome as { value: T } | { error: unknown }), isReplay: true };
+  return { ...(outcome as { value: T } | { error: unknown }), isReplay: true, isParked: false };
 }
 
 function keptWithin(result: Uint8Array | undefined, maxBytes: number, where: string): KeptOutcome {

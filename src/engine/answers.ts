@@ -23,6 +23,8 @@ export function answerOf(
       throw inProgress(secondsToWait(record, now));
     case 'uncertain':
       throw outcomeUncertain();
+    case 'parked':
+      throw parked();
     case 'tombstone':
       throw new IdempotencyError(
         'IDEMPOTENCY_RESULT_UNAVAILABLE',
@@ -69,6 +71,14 @@ export function outcomeUncertain(...cause: [unknown?]): IdempotencyError {
       'is settled. Look at the resource, or ask the operator of this service to settle it; then try again ' +
       'with the same key.',
     cause.length > 0 ? { cause: cause[0] } : {},
+  );
+}
+
+export function parked(): IdempotencyError {
+  return new IdempotencyError(
+    'IDEMPOTENCY_PARKED',
+    'The operation with this key has failed as often as it is tried, and is not run again by itself. Ask the ' +
+      'operator of this service to remove the cause and to redrive it.',
   );
 }
 

@@ -2,6 +2,7 @@ import { answerOf, outcomeUncertain, storeUnavailable } from './answers.js';
 import { Attempt } from './attempt.js';
 import type { EngineOptions } from './engine-options.js';
 import { IdempotencyError } from './errors.js';
+import { isExhausted, parkUnrun } from './exhausted.js';
 import { failpoint } from './failpoints.js';
 import { newOwner } from './identity.js';
 import { windowOf } from './key-time.js';
@@ -71,6 +72,10 @@ export class Claimer {
       await this.giveBack(request);
       throw expired;
     }
+    if (isExhausted(operation, result)) {
+      const { id, owner } = request;
+      return parkUnrun(this.options, operation, { id, owner, attempt: result.attempt });
+    }
     const steps = await this.stepsOf(operation, request, result);
     if (result.takenOver) {
       this.options.emit('onTakenOver', {
@@ -135,7 +140,7 @@ export class Claimer {
     const { storeTimeoutMs } = this.options;
     await Promise.allSettled([answer && within(storeTimeoutMs, answer)]);
     try {
-      await within(storeTimeoutMs, this.options.store.release(claim));
+      await within(storeTimeoutMs, this.options.store.release(claim, false));
     } catch {
       // the lease ends by itself
     }

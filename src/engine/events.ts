@@ -31,6 +31,8 @@ export interface IdempotencyHooks {
   onReleased?(event: AttemptEvent): void;
   /** The attempt ended without a known outcome. */
   onUncertain?(event: AttemptEvent): void;
+  /** The attempt was the last that `attempts.max` allows, and failed: it is not run again before it is redriven. */
+  onParked?(event: AttemptEvent): void;
   /** Work of a transactional operation left its transaction. */
   onEscaped?(event: IdempotencyEvent & { readonly escape: Escape }): void;
   /** Cleanup deleted this many expired records. */

@@ -22,6 +22,18 @@ export interface OperationPolicy {
   readonly onUnknownOutcome?: OnUnknownOutcome | undefined;
   /** For all steps of a key together, as for its result. */
   readonly maxResultBytes: number;
+  /** Undefined: failures are not counted. */
+  readonly attempts?: AttemptsPolicy | undefined;
+}
+
+/** How often an operation that fails is tried. */
+export interface AttemptsPolicy {
+  /** That many runs may fail or die; then it is parked. */
+  readonly max: number;
+  /** How long the delivery of a message is put off after the attempt of this number has failed. */
+  delayMs(attempt: number): number;
+  /** What becomes of the message of a parked operation. */
+  readonly onExhausted: 'park' | 'dead-letter';
 }
 
 /** What an entry point asks the engine to do at most once. */
@@ -42,11 +54,21 @@ export interface Operation {
 /** How an attempt ended, in the words of the protocol. */
 export type Outcome =
   | KeptOutcome
-  /** Nothing that counts has happened: a retry may run. */
-  | { readonly type: 'release' }
+  | ReleasedOutcome
+  /** Failed as often as it may. */
+  | { readonly type: 'park'; readonly failure: Uint8Array | null }
   | { readonly type: 'uncertain' }
   /** Others were in the way (`attempt.runsAgain(error)`), and nothing was answered yet: undo, and run it again. */
   | { readonly type: 'again' };
+
+/** Nothing that counts has happened: a retry may run. */
+export interface ReleasedOutcome {
+  readonly type: 'release';
+  /** Neither success nor failure: the attempt is not counted. */
+  readonly counted?: false;
+  /** What the work threw, for people who look at the record once it is parked. */
+  readonly failure?: Uint8Array;
+}
 
 export type KeptOutcome = (
   | { readonly type: 'complete'; readonly result: Uint8Array }
@@ -63,8 +85,8 @@ interface Ending {
 }
 
 export type RunResult =
-  /** The caller's own outcome stands. */
-  | { readonly type: 'executed' }
+  /** The caller's own outcome stands. `parked`: it failed as often as it may. */
+  | { readonly type: 'executed'; readonly parked?: true }
   /** Somebody else's recorded outcome is the answer. */
   | { readonly type: 'replayed'; readonly outcome: Envelope }
   /** The store was down and the policy let the work run without protection. */

@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { storeUnavailable } from './answers.js';
 import type { Attempt } from './attempt.js';
 import { IdempotencyError } from './errors.js';
+import { encodeFailure } from './last-failure.js';
 import { lengthPrefixed } from './identity.js';
 import type { Outcome } from './operation.js';
 import type { Step, Steps } from './steps.js';
@@ -86,8 +87,13 @@ export class Progress {
     if (problem === undefined && outcome.type !== 'release') {
       return { outcome };
     }
-    const type = this.attempt.effectBegun ? 'uncertain' : 'release';
-    return { outcome: { type }, problem };
+    if (this.attempt.effectBegun) {
+      return { outcome: { type: 'uncertain' }, problem };
+    }
+    if (problem === undefined) {
+      return { outcome };
+    }
+    return { outcome: { type: 'release', failure: encodeFailure(problem) }, problem };
   }
 
   private checkMayBegin(): void {

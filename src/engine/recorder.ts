@@ -4,7 +4,7 @@ import type { EngineOptions } from './engine-options.js';
 import type { AttemptEvent } from './events.js';
 import { failpoint } from './failpoints.js';
 import type { LeaseKeeper } from './lease-keeper.js';
-import type { Operation, Outcome, RunResult } from './operation.js';
+import type { Operation, Outcome, ReleasedOutcome, RunResult } from './operation.js';
 import { claimAnew, writeAsOwner } from './owner-write.js';
 import type { RunningOperations } from './running-operations.js';
 import type { SettleResult, StoredRecord } from './store.js';
@@ -31,6 +31,7 @@ export class Recorder {
    * @throws IdempotencyError when the claim was lost and the winner has no outcome to give (yet).
    */
   async settle(operation: Operation, attempt: Attempt, outcome: Outcome): Promise<RunResult> {
+    outcome = afterAttempt(operation, attempt, outcome);
     let winner: StoredRecord | undefined;
     try {
       winner = await this.record(operation, attempt, outcome);
@@ -40,7 +41,11 @@ export class Recorder {
       return { type: 'executed' };
     }
     // a failure of ours gives way to a recorded outcome; while there is none, it is still the answer
-    if (winner === undefined || (outcome.type === 'release' && winner.state !== 'completed')) {
+    if (winner === undefined) {
+      return outcome.type === 'park' ? { type: 'executed', parked: true } : { type: 'executed' };
+    }
+    const hasFailed = outcome.type === 'release' || outcome.type === 'park';
+    if (hasFailed && winner.state !== 'completed') {
       return { type: 'executed' };
     }
     return answerOf(winner, operation.fingerprint, winner.claimedAt);
@@ -82,7 +87,7 @@ export class Recorder {
   ): Promise<StoredRecord | undefined> {
     const settled =
       outcome.type === 'release'
-        ? await this.release(attempt)
+        ? await this.release(attempt, outcome)
         : await this.write(operation, attempt, outcome);
     this.leases.drop(attempt);
     const standing = settled.applied ? null : settled.record;
@@ -105,9 +110,9 @@ export class Recorder {
     }
   }
 
-  private async release(attempt: Attempt): Promise<SettleResult> {
+  private async release(attempt: Attempt, { counted }: ReleasedOutcome): Promise<SettleResult> {
     await failpoint('release:before');
-    return this.bounded(this.options.store.release(attempt));
+    return this.bounded(this.options.store.release(attempt, counted));
   }
 
   private async write(
@@ -132,6 +137,9 @@ export class Recorder {
     if (outcome.type === 'uncertain') {
       return store.markUncertain({ id, owner });
     }
+    if (outcome.type === 'park') {
+      return store.park({ id, owner }, outcome.failure);
+    }
     const result = outcome.type === 'complete' ? outcome.result : null;
     return store.complete({ id, owner, result, ttlMs: attempt.ttlMs });
   }
@@ -141,6 +149,8 @@ export class Recorder {
     switch (outcome.type) {
       case 'release':
         return this.options.emit('onReleased', event);
+      case 'park':
+        return this.options.emit('onParked', event);
       case 'uncertain':
         return this.options.emit('onUncertain', event);
       default:
@@ -151,6 +161,19 @@ export class Recorder {
   private bounded<T>(answer: Promise<T>): Promise<T> {
     return within(this.options.storeTimeoutMs, answer);
   }
+}
+
+/** A failure that counts, of the last attempt that there may be, parks the operation. */
+function afterAttempt(
+  { policy: { attempts } }: Operation,
+  { attempt }: Attempt,
+  outcome: Outcome,
+): Outcome {
+  const counts = outcome.type === 'release' && outcome.counted !== false;
+  if (attempts === undefined || !counts || attempt < attempts.max) {
+    return outcome;
+  }
+  return { type: 'park', failure: outcome.failure ?? null };
 }
 
 function eventOf(operation: Operation, attempt: Attempt): AttemptEvent {

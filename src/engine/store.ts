@@ -6,12 +6,18 @@
  * Words used below. *Now* is always the store's own clock. A record is *live* when it is
  * - `in-progress` and its lease ends after now, or
  * - `completed` or `tombstone` and it expires after now, or
- * - `uncertain` (it waits for a verdict and never expires by itself).
+ * - `uncertain` or `parked` (it waits for somebody and never expires by itself).
  * Every other row is *dead*, and a dead row is the same thing to every operation as no row at all,
  * whether cleanup has removed it or not. An in-progress record whose effect was declared (by
  * `startEffect`, or by its claim) does not die with its lease: it becomes `uncertain` at that moment.
  */
-export const RECORD_STATES = ['in-progress', 'completed', 'uncertain', 'tombstone'] as const;
+export const RECORD_STATES = [
+  'in-progress',
+  'completed',
+  'uncertain',
+  'tombstone',
+  'parked',
+] as const;
 export type RecordState = (typeof RECORD_STATES)[number];
 
 /** Names one attempt's claim: 32 lower-case hex digits each (16 bytes). */
@@ -57,9 +63,9 @@ export interface StoredRecord {
   readonly claimedAt: number;
   /** Epoch milliseconds; `null` unless in progress. */
   readonly leaseUntil: number | null;
-  /** Epoch milliseconds; `null` while in progress or uncertain. */
+  /** Epoch milliseconds; `null` while in progress, uncertain or parked. */
   readonly expiresAt: number | null;
-  /** The envelope given to `complete`, byte for byte; `null` in every other state. */
+  /** The bytes given to `complete`, or to `park`, as they were; `null` in every other state. */
   readonly result: Uint8Array | null;
 }
 
@@ -122,6 +128,13 @@ export interface IdempotencyStore {
   claim(request: ClaimRequest): Promise<ClaimResult>;
 
   /**
+   * `claim` for each, answered in the order asked: as if they were sent one after the other, but in few round trips
+   * where the keys are free or have outcomes. Two calls at once never lock each other out. When this throws, any of
+   * them may have been made.
+   */
+  claimMany(requests: readonly ClaimRequest[]): Promise<readonly ClaimResult[]>;
+
+  /**
    * Sets `leaseUntil` to now plus `leaseMs` for each claim that is still in progress, owned and live.
    * One statement for all. Answers the owners of the renewed ones.
    */
@@ -133,11 +146,22 @@ export interface IdempotencyStore {
    */
   complete(request: CompleteRequest): Promise<SettleResult>;
 
+  /** `complete` for each, answered in the order asked, in one statement where every one is applied. */
+  completeMany(requests: readonly CompleteRequest[]): Promise<readonly SettleResult[]>;
+
   /**
    * In progress, owned and live: becomes dead at once, so that the next claim wins. The row may stay
-   * behind to count the finished attempt.
+   * behind to count the finished attempt. `counted` false: it counts as an attempt that was never started.
+   *
+   * @param counted default: true
    */
-  release(claim: Claim): Promise<SettleResult>;
+  release(claim: Claim, counted?: boolean): Promise<SettleResult>;
+
+  /**
+   * In progress, owned and live: becomes `parked`, which nothing ends but `resolve` and `forget`, and counts a
+   * finished attempt. Steps are kept, and `result`, which tells why.
+   */
+  park(claim: Claim, result: Uint8Array | null): Promise<SettleResult>;
 
   /** In progress, owned and live: becomes `uncertain`. */
   markUncertain(claim: Claim): Promise<SettleResult>;
@@ -152,8 +176,8 @@ export interface IdempotencyStore {
   keepSteps(claim: Claim, steps: Uint8Array): Promise<SettleResult>;
 
   /**
-   * `uncertain` becomes `completed` with the given result (`null`: tombstone), or dead when `verdict`
-   * is `'absent'`. Answers false, and changes nothing, in every other state, and when it is no longer the
+   * `uncertain` or `parked` becomes `completed` with the given result (`null`: tombstone), or dead when `verdict`
+   * is `'absent'`; the attempts of one that was parked then count from the beginning. Answers false, and changes nothing, in every other state, and when it is no longer the
    * attempt of `owner`, if that is given: a verdict on one attempt says nothing of the next.
    */
   resolve(
@@ -165,7 +189,7 @@ export interface IdempotencyStore {
   /** The live record, or `null`. */
   find(id: string): Promise<StoredRecord | null>;
 
-  /** Live records in the order of their ids, without their results (`result` is `null`). */
+  /** Live records in the order of their ids, without their results (`result` is `null`), except of parked ones. */
   list(filter: ListFilter): Promise<readonly StoredRecord[]>;
 
   /**

@@ -11,6 +11,8 @@ import { keyExpired } from './retention.js';
 import { Steps } from './steps.js';
 import type { BeginResult, StoreTransaction } from './store.js';
 import { within } from './timing.js';
+import { isExhausted, parkUnrun } from './exhausted.js';
+import { claimAnew } from './owner-write.js';
 import { isMet, type Met } from './transaction-queue.js';
 import { TransactionalKeeper } from './transactional-keeper.js';
 import { settleUnknown } from './unknown-outcome.js';
@@ -39,6 +41,12 @@ export class TransactionalBegin {
   /** What a transaction committed before its end is uncertain, and settled as its operation chose. */
   async beginOrSettle(operation: Operation): Promise<Begun | Met> {
     const met = await this.begin(operation);
+    if (!isMet(met) && !this.isInside() && isExhausted(operation, met.attempt)) {
+      await met.transaction.rollback();
+      return parkUnrun(this.options, operation, met.attempt, () =>
+        claimAnew(this.options, operation, met.attempt),
+      );
+    }
     if (!isMet(met) || met.type === 'busy' || met.record.state !== 'uncertain') {
       return met;
     }

@@ -3,7 +3,7 @@ import type { Attempt } from './attempt.js';
 import type { EngineOptions } from './engine-options.js';
 import { IdempotencyError } from './errors.js';
 import { failpoint } from './failpoints.js';
-import type { KeptOutcome, Operation, Outcome, RunResult } from './operation.js';
+import type { KeptOutcome, Operation, Outcome, ReleasedOutcome, RunResult } from './operation.js';
 import { claimAnew } from './owner-write.js';
 import type { Recorder } from './recorder.js';
 import type { StoreTransaction } from './store.js';
@@ -32,6 +32,9 @@ export class TransactionalEnd {
     const isOurs = escapes.failure !== undefined || lastConflict !== undefined;
     if (isToKeep && !isOurs && !transaction.isLeft) {
       return this.keepFailure(operation, attempt, outcome);
+    }
+    if (this.isToCount(operation, begun, outcome) && !isOurs) {
+      return this.countFailure(operation, begun, outcome);
     }
     await this.keepNewSteps(operation, begun);
     const event = eventOf(operation, attempt);
@@ -153,6 +156,46 @@ export class TransactionalEnd {
     await within(storeTimeoutMs, keep()).catch(() =>
       emit('onRecordingFailed', { ...eventOf(operation, attempt), final: true }),
     );
+  }
+
+  /** What is around a part decides about it, and what committed by itself has not failed. */
+  private isToCount(
+    { policy }: Operation,
+    { transaction }: Begun,
+    outcome: Outcome,
+  ): outcome is ReleasedOutcome {
+    const isUndone = !transaction.isLeft && !this.opening.isInside();
+    return (
+      policy.attempts !== undefined &&
+      isUndone &&
+      outcome.type === 'release' &&
+      outcome.counted !== false
+    );
+  }
+
+  /** The start of the attempt was undone with everything else, so that it is claimed anew to be counted. */
+  private async countFailure(
+    operation: Operation,
+    { attempt, steps, durable }: Begun,
+    outcome: ReleasedOutcome,
+  ): Promise<RunResult> {
+    const { store, storeTimeoutMs, emit } = this.options;
+    const claim = async (): Promise<boolean> => {
+      const isOurs = (await claimAnew(this.options, operation, attempt)).type === 'claimed';
+      if (isOurs && steps.durable > durable) {
+        await store.keepSteps(attempt, steps.encode());
+      }
+      return isOurs;
+    };
+    try {
+      if (await within(storeTimeoutMs, claim())) {
+        return await this.recorder.settle(operation, attempt, outcome);
+      }
+    } catch {
+      emit('onRecordingFailed', { ...eventOf(operation, attempt), final: true });
+    }
+    emit('onReleased', eventOf(operation, attempt));
+    return { type: 'executed' };
   }
 
   /** The effects are undone; the failure itself is the outcome to keep. */

@@ -36,6 +36,7 @@ const PROBLEMS: Readonly<Record<IdempotencyCode, { title: string; retryable: boo
     title: 'Response of this idempotency key not kept',
     retryable: false,
   },
+  IDEMPOTENCY_PARKED: { title: 'Operation of this idempotency key parked', retryable: false },
   IDEMPOTENCY_KEY_EXPIRED: { title: 'Idempotency key expired', retryable: false },
   IDEMPOTENCY_STORE_UNAVAILABLE: {
     title: 'Idempotency store unavailable',

@@ -2,11 +2,12 @@ import { Injectable } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { IDEMPOTENT_METADATA } from '../idempotency.constants.js';
 import type { IdempotencyStore } from '../engine/store.js';
+import { checkClass, checkHandler } from '../messaging/handler-check.js';
 import { entryPointOf } from '../messaging/handler-kind.js';
 import { misconfigured } from '../options-check.js';
 import { isEventStream } from './response-handling.js';
 import { IdempotencyInterceptor } from './idempotency.interceptor.js';
-import { RouteSettingsRegistry } from './route-settings.js';
+import { RouteSettingsRegistry, type RouteSettings } from './route-settings.js';
 
 /** Nest's metadata key for the interceptors of a method. */
 const INTERCEPTORS = '__interceptors__';
@@ -30,8 +31,16 @@ export class RouteExplorer {
   /** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for the first route that cannot work. */
   check(store: IdempotencyStore): void {
     const consumers = new Map<string, Handler>();
+    for (const controller of this.classes()) {
+      if (Reflect.hasMetadata(IDEMPOTENT_METADATA, controller)) {
+        checkClass(controller);
+      }
+    }
     for (const [controller, handler] of this.routes()) {
       const settings = this.settings.of(controller, handler);
+      if (settings !== undefined) {
+        checkHandler(settings.name, handler);
+      }
       if (settings?.policy.mode === 'transactional') {
         checkTransactional(settings.name, handler, store);
       }
@@ -57,12 +66,28 @@ export class RouteExplorer {
     );
   }
 
+  /** Every decorated handler with what holds for it. */
+  *settled(): Generator<[RouteSettings, Handler]> {
+    for (const [controller, handler] of this.routes()) {
+      const settings = this.settings.of(controller, handler);
+      if (settings !== undefined) {
+        yield [settings, handler];
+      }
+    }
+  }
+
   private *routes(): Generator<[Controller, Handler]> {
+    for (const controller of this.classes()) {
+      yield* handlersOf(controller);
+    }
+  }
+
+  private *classes(): Generator<Controller> {
     for (const { controllers, providers } of this.modules.values()) {
       for (const { metatype, inject } of [...controllers.values(), ...providers.values()]) {
         // a factory has no class
         if (typeof metatype === 'function' && inject == null) {
-          yield* handlersOf(metatype as Controller);
+          yield metatype as Controller;
         }
       }
     }
@@ -88,16 +113,19 @@ function checkTransactional(name: string, handler: Handler, store: IdempotencySt
 }
 
 function* handlersOf(controller: Controller): Generator<[Controller, Handler]> {
+  const overridden = new Set<string>();
   let prototype = controller.prototype as object | null;
   while (prototype !== null && prototype !== Object.prototype) {
     for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(prototype))) {
       if (
         typeof value === 'function' &&
         name !== 'constructor' && // the class itself, which may be decorated too
+        !overridden.has(name) &&
         Reflect.hasMetadata(IDEMPOTENT_METADATA, value as object)
       ) {
         yield [controller, value as Handler];
       }
+      overridden.add(name);
     }
     prototype = Object.getPrototypeOf(prototype) as object | null;
   }

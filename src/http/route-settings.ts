@@ -8,7 +8,8 @@ import {
   type OperationSettings,
 } from '../idempotency.settings.js';
 import type { IdempotentMetadata } from '../idempotent.metadata.js';
-import { isMessageHandler } from '../messaging/handler-kind.js';
+import { entryPointOf, isMessageHandler, isRabbitEventHandler } from '../messaging/handler-kind.js';
+import { misconfigured } from '../options-check.js';
 import type { MessageSettings } from '../messaging/message-options.js';
 import { answersByItself } from './response-handling.js';
 
@@ -62,10 +63,28 @@ export class RouteSettingsRegistry {
     const name = `${controller.name}.${String(property)}`;
     const { consumer, messageId, kafkaPosition, ...own } = { ...ofClass, ...defined(options) };
     const defaults = isMessageHandler(handler) ? MESSAGE_DEFAULTS : {};
-    const settings = operationSettings(this.module, own, `@Idempotent() on ${name}`, defaults);
+    const where = `@Idempotent() on ${name}`;
+    const settings = operationSettings(this.module, own, where, defaults);
     const { header, required } = settings;
+    const isRoute = entryPointOf(handler) === 'route';
+    if (isRoute && own.attempts !== undefined) {
+      throw misconfigured(
+        where,
+        "option 'attempts' is for messages, methods and execute(): an HTTP client decides itself how often it " +
+          'tries. Leave it out here.',
+      );
+    }
+    if (own.attempts !== undefined && settings.noAck === true && isRabbitEventHandler(handler)) {
+      throw misconfigured(
+        where,
+        "option 'attempts' needs a message that comes again, and with noAck: true RabbitMQ forgets it when it is " +
+          'sent. Write noAck: false here and in the options of the transport, or leave attempts out.',
+      );
+    }
     return {
       ...settings,
+      // the module's are for what is left
+      policy: isRoute ? { ...settings.policy, attempts: undefined } : settings.policy,
       name,
       answersByItself: answersByItself(controller, property),
       byClass: level === 'class',

@@ -1,8 +1,12 @@
+import { isRegExp } from 'node:util/types';
+
 /** Metadata keys by which the packages that call handlers know them. */
 const PATTERN = 'microservices:pattern';
+/** Whether Nest hands it an event, and by which of its transports. */
 const HANDLER_TYPE = 'microservices:handler_type';
-/** Its value for `@EventPattern()`. */
 const EVENT = 2;
+const TRANSPORT = 'microservices:transport';
+const RABBITMQ = 5;
 const RABBIT_HANDLER = 'RABBIT_HANDLER';
 const GRAPHQL_RESOLVER = 'graphql:resolver_type';
 const ROUTE_PATH = 'path';
@@ -27,6 +31,12 @@ export function isEventHandler(handler: object): boolean {
   return Reflect.getMetadata(HANDLER_TYPE, handler) === EVENT;
 }
 
+/** Whether it may get events of RabbitMQ by Nest's transport. */
+export function isRabbitEventHandler(handler: object): boolean {
+  const transport: unknown = Reflect.getMetadata(TRANSPORT, handler);
+  return isEventHandler(handler) && (transport === undefined || transport === RABBITMQ);
+}
+
 /** The patterns of a message handler, as contexts tell them: objects in their canonical text. */
 export function patternsOf(handler: object): string[] {
   const patterns = Reflect.getMetadata(PATTERN, handler) as unknown;
@@ -34,6 +44,9 @@ export function patternsOf(handler: object): string[] {
 }
 
 function routeOf(pattern: unknown): string {
+  if (isRegExp(pattern)) {
+    return String(pattern);
+  }
   return pattern !== null && typeof pattern === 'object' ? quoted(pattern) : String(pattern);
 }
 

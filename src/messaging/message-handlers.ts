@@ -1,13 +1,9 @@
 import { Inject, Injectable, UseInterceptors } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { IDEMPOTENT_METADATA } from '../idempotency.constants.js';
-import { isEventHandler, patternsOf } from './handler-kind.js';
+import { isRabbitEventHandler, patternsOf } from './handler-kind.js';
 import { matchesPattern } from './rabbitmq/pattern.js';
 import { siblingInterceptor } from './rabbitmq/sibling-interceptor.js';
-
-/** Nest's metadata key of the transport of a message handler, and the value that means RabbitMQ. */
-const TRANSPORT = 'microservices:transport';
-const RABBITMQ = 5;
 
 /** Classes may belong to many applications. */
 const watched = new WeakSet<object>();
@@ -71,16 +67,11 @@ function* eventHandlersOf(prototype: object | undefined): Generator<EventHandler
       if (typeof value === 'function' && name !== 'constructor' && !seen.has(name)) {
         seen.add(name);
         const handler = value as object;
-        if (isEventHandler(handler) && isOnRabbit(handler)) {
+        if (isRabbitEventHandler(handler)) {
           yield { prototype: level, name, value: handler };
         }
       }
     }
     level = Object.getPrototypeOf(level) as object | null;
   }
-}
-
-function isOnRabbit(handler: object): boolean {
-  const transport = Reflect.getMetadata(TRANSPORT, handler) as unknown;
-  return transport === undefined || transport === RABBITMQ;
 }

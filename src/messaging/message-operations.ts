@@ -41,6 +41,13 @@ export class MessageOperations {
           'IdempotencyService.executeBatch() inside of the handler.',
       );
     }
+    if (transport === 'grpc' && answersWithStream(context)) {
+      throw misconfigured(
+        `@Idempotent() on ${name}`,
+        'its answer is a stream of many messages, which cannot be replayed. Leave it out, and write ' +
+          'IdempotencyService.execute() around each effect inside of the handler.',
+      );
+    }
     const key = messageKey(message, context, settings.message);
     if (key === undefined) {
       return undefined;
@@ -60,6 +67,11 @@ export class MessageOperations {
       encodeVerdict: (verdict) => encodeValueVerdict(verdict, maxResultBytes, name),
     };
   }
+}
+
+function answersWithStream(context: ExecutionContext): boolean {
+  const call = context.getArgs<[unknown, unknown, { write?: unknown } | undefined]>()[2];
+  return typeof call?.write === 'function';
 }
 
 /** One mutation may stand twice in a document that has one key, under two names. */

@@ -15,6 +15,7 @@ export function refusalOf(code: IdempotencyCode): Refusal {
       return 'done';
     case 'IDEMPOTENCY_KEY_EXPIRED':
     case 'IDEMPOTENCY_OUTCOME_UNCERTAIN':
+    case 'IDEMPOTENCY_PARKED':
     case 'IDEMPOTENCY_RECORD_UNREADABLE':
       return 'never';
     case 'IDEMPOTENCY_KEY_MISSING':

@@ -4,6 +4,7 @@ import type { IdempotencyStore } from '../engine/store.js';
 import { IdempotencyService } from '../idempotency.service.js';
 import { misconfigured } from '../options-check.js';
 import { methodMetadata, operationName, type IdempotentMethodMetadata } from './method-metadata.js';
+import type { AnyMethodOptions } from './method-options.js';
 import { serviceStarted, serviceStopped } from './running-services.js';
 
 /** Metadata key under which Nest keeps the path of a route. */
@@ -26,21 +27,21 @@ export class MethodExplorer implements OnApplicationShutdown {
       const operation = operationName(metadata, type);
       if (Reflect.hasMetadata(ROUTE_PATH, method)) {
         throw misconfigured(
-          `@Idempotent({ key }) on ${operation}`,
+          `${metadata.decorator} on ${operation}`,
           'it is a route, whose key comes with the request. Write @Idempotent() without key, or move ' +
             'what it does into a provider.',
         );
       }
       if ((owners.get(operation) ?? type) !== type) {
         throw misconfigured(
-          `@Idempotent({ key }) on ${operation}`,
+          `${metadata.decorator} on ${operation}`,
           'two classes of this name have such a method. They would share their records, and one would ' +
             'be answered with results of the other. Rename one of the classes.',
         );
       }
       if (metadata.options.mode === 'transactional' && store.transactions === undefined) {
         throw misconfigured(
-          `@Idempotent({ key }) on ${operation}`,
+          `${metadata.decorator} on ${operation}`,
           `option 'mode' is 'transactional', but the ${store.name} store has no transactions that the method ` +
             `could be part of. Use typeOrmStore(), or write mode: 'lease'.`,
         );
@@ -56,6 +57,13 @@ export class MethodExplorer implements OnApplicationShutdown {
 
   onApplicationShutdown(): void {
     serviceStopped(this.service);
+  }
+
+  /** Every method with a key, and what its decorator says. */
+  *settled(): Generator<[string, AnyMethodOptions]> {
+    for (const [type, , metadata] of this.methods()) {
+      yield [operationName(metadata, type), metadata.options];
+    }
   }
 
   private *methods(): Generator<[Class, object, IdempotentMethodMetadata]> {

@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import { Logger } from '@nestjs/common';
 import { availableDialects } from '../support/databases.js';
 import { TestGate } from '../support/gate.js';
-import { openOutboxStage, soon, type OutboxStage } from '../support/outbox.js';
+import { openOutboxStage, soon, type OutboxApp, type OutboxStage } from '../support/outbox.js';
 
 beforeAll(() => Logger.overrideLogger(false));
 
@@ -18,6 +18,19 @@ describe.each(servers)('the order of messages on %s', (dialect) => {
   });
   afterEach(() => stage.close());
 
+  /** Time enough for what does not wait, told by messages of other keys, which wait for nobody. */
+  const besides = ['1', '2', '3', '4', '5'];
+  const passTime = async ({ outbox }: OutboxApp): Promise<void> => {
+    for (const n of besides) await outbox.emit('p', n, { orderingKey: `beside-${n}` });
+    await soon(() =>
+      expect(
+        payloads()
+          .filter((it) => it !== 'late')
+          .sort(),
+      ).toEqual(besides),
+    );
+  };
+
   it('is kept when the earlier writer of an ordering key commits late', async () => {
     const { outbox, dataSource } = await stage.start();
     const other = await stage.start();
@@ -30,13 +43,12 @@ describe.each(servers)('the order of messages on %s', (dialect) => {
     await gate.reached;
     let isWritten = false;
     const late = other.outbox.emit('p', 'late', { orderingKey }).then(() => (isWritten = true));
-    // another key waits for nobody
-    await other.outbox.emit('p', 'beside', { orderingKey: 'order-2' });
-    await soon(() => expect(payloads()).toEqual(['beside']));
+    await passTime(other);
     expect(isWritten).toBe(false);
     gate.open();
     await Promise.all([early, late]);
-    await soon(() => expect(payloads()).toEqual(['beside', 'early', 'late']));
+    await soon(() => expect(payloads()).toContain('late'));
+    expect(payloads().slice(-2)).toEqual(['early', 'late']);
   });
 
   it('is kept between transactional operations', async () => {
@@ -52,9 +64,11 @@ describe.each(servers)('the order of messages on %s', (dialect) => {
     const late = two.service.execute({ key: 'k2', mode: 'transactional' }, async (once) => {
       await once.outbox.emit('p', 'late', { orderingKey });
     });
+    await passTime(two);
     gate.open();
     await Promise.all([early, late]);
-    await soon(() => expect(payloads()).toEqual(['early', 'late']));
+    await soon(() => expect(payloads()).toContain('late'));
+    expect(payloads().slice(-2)).toEqual(['early', 'late']);
   });
 
   it('is that of writing for many writers, keys and relays', async () => {

@@ -18,7 +18,11 @@ export class MessagingModule {
       module: MessagingModule,
       imports: [
         ClientsModule.register([{ name: FULFILMENT, ...client }]),
-        OutboxModule.forRoot({ sinks: { fulfilment: deliveredOften(sink, copies) } }),
+        OutboxModule.forRoot({
+          sinks: { fulfilment: deliveredOften(sink, copies) },
+          // what a process that died was about to send goes out soon
+          lease: '5s',
+        }),
       ],
       providers: [FulfilmentClient],
       exports: [FulfilmentClient],

@@ -1,7 +1,7 @@
 import { jittered, pause } from '../../engine/timing.js';
 import type { IncomingMessage } from '../incoming-message.js';
 import { refusalOf } from '../refusal.js';
-import { backoffMs, retryAfterMs, type Ended, type Settlement } from '../settlement.js';
+import { retryAfterMs, type Ended, type Settlement } from '../settlement.js';
 
 /** `@golevelup/nestjs-rabbitmq` acknowledges by what the handler answers; a `Nack` is an answer. */
 export class GolevelupSettlement implements Settlement {
@@ -14,19 +14,22 @@ export class GolevelupSettlement implements Settlement {
     return isNack(value);
   }
 
-  async settle({ end, attempt }: Ended): Promise<unknown> {
+  async settle({ end, retryMs }: Ended): Promise<unknown> {
     switch (end.type) {
       case 'done':
         // a subscriber's answer only makes golevelup wonder
         return end.isReplay && !this.message.isRequest ? undefined : end.value;
       case 'rejected':
-        return end.value;
+        return end.isParked ? nack(false) : end.value;
       case 'failed':
+        if (end.isParked) {
+          return nack(false);
+        }
         if (end.isReplay && !this.message.isRequest) {
           return undefined;
         }
-        // unless told otherwise, golevelup gives it back at once, and has it again at once
-        await pause(jittered(backoffMs(attempt)), this.closing);
+        // its default is to requeue at once, and again
+        await pause(retryMs, this.closing);
         throw end.error;
       case 'refused': {
         const refusal = refusalOf(end.error.code);
@@ -55,7 +58,7 @@ function isNack(value: unknown): boolean {
   return (
     value !== null &&
     typeof value === 'object' &&
-    value.constructor.name === 'Nack' &&
+    (value.constructor as { name?: string } | undefined)?.name === 'Nack' &&
     'requeue' in value
   );
 }

@@ -31,7 +31,6 @@ interface Row {
   readonly scope: string | null;
   readonly operation: string | null;
   readonly key: string | null;
-  readonly started: number;
   readonly takenOver: boolean;
   readonly claimedAt: number;
   /** Until then an unsettled row is kept, to tell the next claim that it takes over. */
@@ -41,6 +40,7 @@ interface Row {
   /** Its lease, once over, leaves it uncertain. */
   effectStarted: boolean;
   steps: Uint8Array | null;
+  started: number;
   finished: number;
   leaseUntil: number | null;
   expiresAt: number | null;
@@ -93,6 +93,10 @@ class MemoryStore implements IdempotencyStore {
     return claimed(row, now);
   }
 
+  async claimMany(requests: readonly ClaimRequest[]): Promise<readonly ClaimResult[]> {
+    return Promise.all(requests.map((request) => this.claim(request)));
+  }
+
   async renew(claims: readonly Claim[], leaseMs: number): Promise<ReadonlySet<string>> {
     const renewed = new Set<string>();
     for (const claim of claims) {
@@ -116,10 +120,25 @@ class MemoryStore implements IdempotencyStore {
     return sentAgain ? { applied: true } : this.notApplied(request.id);
   }
 
-  async release(claim: Claim): Promise<SettleResult> {
+  async completeMany(requests: readonly CompleteRequest[]): Promise<readonly SettleResult[]> {
+    return Promise.all(requests.map((request) => this.complete(request)));
+  }
+
+  async release(claim: Claim, counted = true): Promise<SettleResult> {
     const row = this.owned(claim) ?? this.lapsed(claim);
     if (!row) return this.notApplied(claim.id);
     discard(row);
+    if (counted) row.finished += 1;
+    else row.started -= 1;
+    return { applied: true };
+  }
+
+  async park(claim: Claim, result: Uint8Array | null): Promise<SettleResult> {
+    const row = this.owned(claim) ?? this.lapsed(claim);
+    if (!row) return this.notApplied(claim.id);
+    row.state = 'parked';
+    row.result = result && copy(result);
+    row.leaseUntil = null;
     row.finished += 1;
     return { applied: true };
   }
@@ -152,9 +171,13 @@ class MemoryStore implements IdempotencyStore {
     owner?: string,
   ): Promise<boolean> {
     const row = this.live(id);
-    if (row?.state !== 'uncertain' || (owner ?? row.owner) !== row.owner) return false;
-    if (verdict === 'absent') discard(row);
-    else this.keepOutcome(row, verdict.result, verdict.ttlMs);
+    const waits = row?.state === 'uncertain' || row?.state === 'parked';
+    if (!waits || (owner ?? row.owner) !== row.owner) return false;
+    if (verdict === 'absent') {
+      if (row.state === 'parked') row.started = row.finished = 0;
+      row.result = null;
+      discard(row);
+    } else this.keepOutcome(row, verdict.result, verdict.ttlMs);
     return true;
   }
 
@@ -172,7 +195,8 @@ class MemoryStore implements IdempotencyStore {
       .filter((row) => filter.after === undefined || row.id > filter.after)
       .sort((a, b) => (a.id < b.id ? -1 : 1))
       .slice(0, filter.limit)
-      .map((row) => ({ ...toRecord(row), result: null }));
+      .map(toRecord)
+      .map((record) => (record.state === 'parked' ? record : { ...record, result: null }));
   }
 
   async forget(id: string): Promise<boolean> {
@@ -238,7 +262,7 @@ function isLapsed(row: Row, now: number): boolean {
 }
 
 function isLive(row: Row, now: number): row is LiveRow {
-  if (row.state === 'uncertain' || isLapsed(row, now)) return true;
+  if (row.state === 'uncertain' || row.state === 'parked' || isLapsed(row, now)) return true;
   return (row.leaseUntil ?? row.expiresAt ?? now) > now;
 }
 

@@ -32,7 +32,7 @@ export function isDueSql(now: string): string {
 export function isLiveSql(now: string): string {
   return (
     `((state = 0 AND lease_until > ${now}) OR (state IN (1, 3) AND expires_at > ${now})` +
-    ` OR state = 2)`
+    ` OR state IN (2, 4))`
   );
 }
 
@@ -47,20 +47,26 @@ export function isInProgressSql(now: string): string {
 }
 
 /**
- * The guard of a settling write: in progress, owned and live; or uncertain only because its lease ran out,
- * and its owner knows more. Parameters: id, owner.
+ * The guard of a settling write by the owner: in progress and live; or uncertain only because its lease ran out,
+ * and its owner knows more.
  */
-export function isToSettleSql(now: string): string {
+export function isToSettleSql(now: string, prefix = ''): string {
   return (
-    `id = ? AND owner = ? AND ` +
-    `((state = 0 AND lease_until > ${now}) OR (state = 2 AND lease_until IS NOT NULL))`
+    `((${prefix}state = 0 AND ${prefix}lease_until > ${now}) ` +
+    `OR (${prefix}state = 2 AND ${prefix}lease_until IS NOT NULL))`
   );
 }
 
-/** Uncertain, and nobody is at it. */
-export function isUncertainSql(now: string): string {
-  return `state = 2 AND (lease_until IS NULL OR lease_until <= ${now})`;
+/** Uncertain or parked, and nobody is at it. */
+export function isWaitingSql(now: string): string {
+  return `((state = 2 AND (lease_until IS NULL OR lease_until <= ${now})) OR state = 4)`;
 }
+
+/** A verdict of `'absent'`. The attempts of a parked row begin anew; the counts come before the state they look at. */
+export const ABSENT_SQL =
+  `attempts_started = CASE WHEN state = 4 THEN 0 ELSE attempts_started END, ` +
+  `attempts_finished = CASE WHEN state = 4 THEN 0 ELSE attempts_finished END, ` +
+  `result = NULL, lease_until = ${RELEASED}, state = 0`;
 
 /** The state as the contract knows it. */
 export function stateSql(now: string, prefix = ''): string {
@@ -106,7 +112,9 @@ export function selectList(
     column('claimed_at'),
     column('lease_until'),
     column('expires_at'),
-    ...(withResult ? [column('result'), column('steps')] : ['NULL AS result']),
+    ...(withResult
+      ? [column('result'), column('steps')]
+      : [`CASE WHEN ${column('state')} = 4 THEN ${column('result')} END AS result`]),
   ].join(', ');
 }
 
@@ -135,7 +143,8 @@ export function toRecord(row: Row): StoredRecord {
 }
 
 export function isLive(record: StoredRecord, now: number): boolean {
-  return record.state === 'uncertain' || (record.leaseUntil ?? record.expiresAt ?? 0) > now;
+  const isWaiting = record.state === 'uncertain' || record.state === 'parked';
+  return isWaiting || (record.leaseUntil ?? record.expiresAt ?? 0) > now;
 }
 
 /** Dead without anybody having said how it ended. */

@@ -97,6 +97,17 @@ export class Bench {
     return claim;
   }
 
+  async parked(why: Uint8Array | null = bytes('why')): Promise<Claimed> {
+    const claim = await this.claim();
+    await this.park(claim, why);
+    return claim;
+  }
+
+  /** Parks, and fails unless that was applied. */
+  async park(claim: Claim, why: Uint8Array | null): Promise<void> {
+    assert.deepEqual(await this.store.park(claim, why), { applied: true });
+  }
+
   /** A claim whose effect has begun. */
   async effective(given: Partial<ClaimRequest> = {}): Promise<Claimed> {
     const claim = await this.claim(given);

@@ -62,11 +62,12 @@ export function lookupCases(test: ContractCase): void {
       completed: await bench.completed(),
       uncertain: await bench.uncertain(),
       tombstone: await bench.completed(null),
+      parked: await bench.parked(),
     };
     for (const state of Object.keys(claims) as (keyof typeof claims)[]) {
       assert.deepEqual(await listed(bench, { limit: 10, state }), [claims[state].id]);
     }
-    assert.equal((await listed(bench, { limit: 10 })).length, 4);
+    assert.equal((await listed(bench, { limit: 10 })).length, 5);
   });
 
   test('list filters by scope, exactly', async (bench) => {

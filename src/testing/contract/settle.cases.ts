@@ -127,5 +127,6 @@ const operations = {
   complete: ({ store }, { id, owner }) =>
     store.complete({ id, owner, result: bytes('stale'), ttlMs: MINUTE }),
   release: ({ store }, claim) => store.release(claim),
+  park: ({ store }, claim) => store.park(claim, bytes('stale')),
   markUncertain: ({ store }, claim) => store.markUncertain(claim),
 } satisfies Record<string, (bench: Bench, claim: Claim) => Promise<SettleResult>>;

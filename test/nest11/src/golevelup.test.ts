@@ -42,7 +42,7 @@ async function start(exchange: string, store: IdempotencyStore, doings: Doings, 
 
     @Idempotent()
     @RabbitSubscribe(to('given-back'))
-    async givenBack({ order }: Order): Promise<Nack | void> {
+    async givenBack({ order }: Order): Promise<object | void> {
       return doings.did(`given-back ${order}`) === 1 ? new Nack(true) : undefined;
     }
 

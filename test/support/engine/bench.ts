@@ -158,6 +158,7 @@ export class Bench {
       onTakenOver: tell('onTakenOver'),
       onReleased: tell('onReleased'),
       onUncertain: tell('onUncertain'),
+      onParked: tell('onParked'),
       onEscaped: tell('onEscaped'),
       onUnprotected: tell('onUnprotected'),
       onRecordingFailed: tell('onRecordingFailed'),

@@ -74,9 +74,12 @@ export class ProbeStore implements IdempotencyStore {
 
   init = this.probed('init');
   claim = this.probed('claim');
+  claimMany = this.probed('claimMany');
+  completeMany = this.probed('completeMany');
   renew = this.probed('renew');
   complete = this.probed('complete');
   release = this.probed('release');
+  park = this.probed('park');
   markUncertain = this.probed('markUncertain');
   startEffect = this.probed('startEffect');
   keepSteps = this.probed('keepSteps');

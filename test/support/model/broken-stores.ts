@@ -135,6 +135,53 @@ export const brokenStores: Record<string, (sound: IdempotencyStore) => Idempoten
       },
     }),
 
+  'the second of two with one id in a batch wins too': (sound) =>
+    broken(sound, {
+      claimMany: async (requests) => {
+        const ids = new Map<string, number>(requests.map(({ id }, n) => [id, n]));
+        const answers = await sound.claimMany(requests);
+        return requests
+          .map(({ id }, n) => answers[Math.min(n, ids.get(id) ?? n)]!)
+          .map((answer) =>
+            answer.type === 'held' && answer.record.state === 'in-progress'
+              ? (answers.find(({ type }) => type === 'claimed') ?? answer)
+              : answer,
+          );
+      },
+    }),
+
+  'park does not compare the owner': (sound) =>
+    broken(sound, {
+      park: async (claim, result) => sound.park(await liveClaim(sound, claim), result),
+    }),
+
+  'a parked record forgets why': (sound) =>
+    broken(sound, { park: (claim) => sound.park(claim, null) }),
+
+  'a parked record is claimed again': (sound) =>
+    broken(sound, { park: (claim) => sound.release(claim) }),
+
+  'a redriven record goes on counting': (sound) => {
+    const extra = new Map<string, number>();
+    return broken(sound, {
+      resolve: async (id, verdict, owner) => {
+        const record = await sound.find(id);
+        const resolved = await sound.resolve(id, verdict, owner);
+        if (resolved && record?.state === 'parked' && verdict === 'absent') {
+          extra.set(id, record.attemptsStarted);
+        }
+        return resolved;
+      },
+      claim: async (request) => {
+        const answer = await sound.claim(request);
+        const more = extra.get(request.id) ?? 0;
+        return answer.type === 'claimed' ? { ...answer, attempt: answer.attempt + more } : answer;
+      },
+    });
+  },
+
+  'every release counts': (sound) => broken(sound, { release: (claim) => sound.release(claim) }),
+
   'keepSteps does not compare the owner': (sound) =>
     broken(sound, {
       keepSteps: async (claim, steps) => sound.keepSteps(await liveClaim(sound, claim), steps),
@@ -212,9 +259,12 @@ function broken(sound: IdempotencyStore, bug: Partial<IdempotencyStore>): Idempo
     name: sound.name,
     init: () => sound.init(),
     claim: (request) => sound.claim(request),
+    claimMany: (requests) => sound.claimMany(requests),
+    completeMany: (requests) => sound.completeMany(requests),
     renew: (claims, leaseMs) => sound.renew(claims, leaseMs),
     complete: (request) => sound.complete(request),
-    release: (claim) => sound.release(claim),
+    release: (claim, counted) => sound.release(claim, counted),
+    park: (claim, result) => sound.park(claim, result),
     markUncertain: (claim) => sound.markUncertain(claim),
     startEffect: (claim) => sound.startEffect(claim),
     keepSteps: (claim, steps) => sound.keepSteps(claim, steps),

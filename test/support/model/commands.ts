@@ -11,6 +11,7 @@ import {
   complete,
   keepSteps,
   markUncertain,
+  park,
   release,
   resolve,
   startEffect,
@@ -64,6 +65,16 @@ export const commands: fc.Arbitrary<Command>[] = [
     }),
   ),
   pick.map((n) => byOwner('release', n, release)),
+  pick.map((n) =>
+    byOwner('release uncounted', n, (model, real, claim) => release(model, real, claim, false)),
+  ),
+  fc
+    .tuple(pick, result)
+    .map(([n, why]) =>
+      byOwner(`park(${why && why.length} bytes)`, n, (model, real, claim) =>
+        park(model, real, claim, why),
+      ),
+    ),
   pick.map((n) => byOwner('markUncertain', n, markUncertain)),
   pick.map((n) => byOwner('startEffect', n, startEffect)),
   fc
@@ -74,7 +85,7 @@ export const commands: fc.Arbitrary<Command>[] = [
       ),
     ),
   fc
-    .tuple(key, fc.option(fc.tuple(result, duration), { nil: 'absent' as const }))
+    .tuple(key, fc.option(fc.tuple(result, duration), { nil: 'absent' as const, freq: 1 }))
     .map(([id, verdict]) =>
       command(
         `resolve(${short(id)}, ${verdict === 'absent' ? verdict : 'outcome'})`,

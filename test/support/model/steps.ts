@@ -85,13 +85,29 @@ export async function release(
   model: StoreModel,
   { store }: RealStore,
   claim: ClaimRequest,
+  counted?: boolean,
 ): Promise<void> {
-  const answer = await store.release(claim);
+  const answer = await store.release(claim, counted);
+  const row = model.settleable(claim);
+  if (!row) return expectStale(model, claim.id, answer);
+  assert.deepEqual(answer, { applied: true });
+  if (counted === false) row.started -= 1;
+  else row.finished += 1;
+  model.discard(row);
+}
+
+export async function park(
+  model: StoreModel,
+  { store }: RealStore,
+  claim: ClaimRequest,
+  why: Uint8Array | null,
+): Promise<void> {
+  const answer = await store.park(claim, why);
   const row = model.settleable(claim);
   if (!row) return expectStale(model, claim.id, answer);
   assert.deepEqual(answer, { applied: true });
   row.finished += 1;
-  model.discard(row);
+  model.park(row, why);
 }
 
 export async function markUncertain(
@@ -141,10 +157,10 @@ export async function resolve(
 ): Promise<void> {
   const given = verdict === 'absent' ? verdict : { result: verdict[0], ttlMs: verdict[1] };
   const row = model.live(id);
-  const uncertain = row?.state === 'uncertain';
-  assert.equal(await store.resolve(id, given), uncertain);
-  if (!row || !uncertain) return;
-  if (given === 'absent') model.discard(row);
+  const waits = row?.state === 'uncertain' || row?.state === 'parked';
+  assert.equal(await store.resolve(id, given), waits);
+  if (!row || !waits) return;
+  if (given === 'absent') model.redrive(row);
   else model.keepOutcome(row, given.result, given.ttlMs);
 }
 

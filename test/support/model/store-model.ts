@@ -80,6 +80,22 @@ export class StoreModel {
     row.lapsed = false;
   }
 
+  park(row: ModelRow, why: Uint8Array | null): void {
+    row.state = 'parked';
+    row.result = why;
+    row.leaseUntil = null;
+    row.lapsed = false;
+  }
+
+  redrive(row: ModelRow): void {
+    if (row.state === 'parked') {
+      row.started = 0;
+      row.finished = 0;
+      row.result = null;
+    }
+    this.discard(row);
+  }
+
   /** Checks a won claim against what was there before, and takes it over into the model. */
   won(request: ClaimRequest, answer: Won): void {
     const before = this.rows.get(request.id);
@@ -88,7 +104,8 @@ export class StoreModel {
     const counted = unsettled || before?.state === 'released' ? before : undefined;
     const { attempt, takenOver, steps, fence, now } = answer;
     const fresh = { attempt: 1, takenOver: false, steps: null };
-    const isFresh = attempt === 1 && (!counted || counted.mayBeGone);
+    const wasGone = counted?.mayBeGone === true && (counted.started > 0 || steps === null);
+    const isFresh = attempt === 1 && (!counted || wasGone);
     const next = counted && {
       attempt: counted.started + 1,
       takenOver: unsettled,
@@ -105,7 +122,7 @@ export class StoreModel {
       fingerprint: request.fingerprint,
       fence,
       started: attempt,
-      finished: attempt === 1 ? 0 : (counted?.finished ?? 0),
+      finished: isFresh ? 0 : (counted?.finished ?? 0),
       takenOver,
       claimedAt: this.now,
       leaseUntil: this.now + request.leaseMs,
@@ -147,14 +164,17 @@ export class StoreModel {
 
   expectList(actual: readonly StoredRecord[]): void {
     const rows = [...this.rows.values()].filter((row) => this.isLive(row));
-    const records = rows.map((row) => ({ ...expected(row), result: null }));
+    const records = rows.map((row) => ({
+      ...expected(row),
+      result: row.state === 'parked' ? row.result : null,
+    }));
     records.sort((a, b) => (a.id < b.id ? -1 : 1));
     assert.deepEqual(Array.from(actual, plain), records);
   }
 
   private isLive(row: ModelRow): boolean {
     if (row.state === 'released') return false;
-    if (row.state === 'uncertain') return true;
+    if (row.state === 'uncertain' || row.state === 'parked') return true;
     return (row.leaseUntil ?? row.expiresAt ?? 0) > this.now;
   }
 

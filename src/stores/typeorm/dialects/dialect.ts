@@ -9,13 +9,14 @@ import type {
   StoredRecord,
 } from '../../../engine/store.js';
 import {
+  ABSENT_SQL,
   RELEASED,
   isDeadSql,
   isLive,
   isLiveSql,
   isOwnedSql,
   isToSettleSql,
-  isUncertainSql,
+  isWaitingSql,
   selectList,
   stateCode,
   stateSql,
@@ -50,6 +51,13 @@ export abstract class Dialect {
   abstract createTable(): Promise<void>;
   /** `undefined`: lost a race and saw nobody; look again. */
   abstract claim(request: ClaimRequest): Promise<ClaimResult | undefined>;
+  /**
+   * Claims those that have no row, and reads the others, in the order given: one for each record. Missing in the
+   * answer, by record, are those whose row is dead, or that somebody else was faster with: they have to be claimed.
+   */
+  abstract claimFree(requests: readonly ClaimRequest[]): Promise<ReadonlyMap<string, ClaimResult>>;
+  /** Completes those that may be completed, and answers how many that were. */
+  abstract completeAll(requests: readonly CompleteRequest[]): Promise<number>;
   abstract renew(claims: readonly Claim[], leaseMs: number): Promise<ReadonlySet<string>>;
   abstract deleteExpired(limit: number): Promise<number>;
   /** Did the database give up a statement (deadlock, serialization, busy) that may just be sent again? */
@@ -181,10 +189,18 @@ export abstract class Dialect {
     return sentAgain ? { applied: true } : settled;
   }
 
-  release(claim: Claim): Promise<SettleResult> {
+  release(claim: Claim, counted: boolean): Promise<SettleResult> {
+    const count = counted
+      ? 'attempts_finished = attempts_finished + 1'
+      : 'attempts_started = attempts_started - 1';
+    return this.settle(claim, `state = 0, lease_until = ${RELEASED}, ${count}`);
+  }
+
+  park(claim: Claim, result: Uint8Array | null): Promise<SettleResult> {
     return this.settle(
       claim,
-      `state = 0, lease_until = ${RELEASED}, attempts_finished = attempts_finished + 1`,
+      `state = ?, result = ?, lease_until = NULL, attempts_finished = attempts_finished + 1`,
+      [stateCode('parked'), bytes(result)],
     );
   }
 
@@ -206,15 +222,15 @@ export abstract class Dialect {
     owner?: string,
   ): Promise<boolean> {
     const update = `UPDATE ${this.names.table} SET`;
-    const isUncertain = `id = ? AND ${owner === undefined ? '' : 'owner = ? AND '}${isUncertainSql(this.now)}`;
+    const isWaiting = `id = ? AND ${owner === undefined ? '' : 'owner = ? AND '}${isWaitingSql(this.now)}`;
     const named = (owner === undefined ? [id] : [id, owner]).map((hex) => this.token(hex));
     if (verdict === 'absent') {
-      const sql = `${update} state = 0, lease_until = ${RELEASED} WHERE ${isUncertain}`;
+      const sql = `${update} ${ABSENT_SQL} WHERE ${isWaiting}`;
       return (await this.execute(sql, named)) > 0;
     }
     const sql =
       `${update} state = ?, result = ?, expires_at = ${this.now} + ?, lease_until = NULL, ` +
-      `steps = NULL WHERE ${isUncertain}`;
+      `steps = NULL WHERE ${isWaiting}`;
     const { result, ttlMs } = verdict;
     return (await this.execute(sql, [outcomeState(result), bytes(result), ttlMs, ...named])) > 0;
   }
@@ -248,7 +264,7 @@ export abstract class Dialect {
     const { table } = this.names;
     const live =
       `DELETE FROM ${table} WHERE id = ? AND ((state IN (1, 3) AND expires_at > ${this.now}) ` +
-      `OR (${isUncertainSql(this.now)}))`;
+      `OR ${isWaitingSql(this.now)})`;
     if ((await this.execute(live, [this.token(id)])) > 0) return true;
     // A dead row holds a person's data as well, even though it counts as no record.
     const dead = `DELETE FROM ${table} WHERE id = ? AND ${isDeadSql(this.now)}`;
@@ -277,7 +293,7 @@ export abstract class Dialect {
     changes: string,
     parameters: readonly unknown[] = [],
   ): Promise<SettleResult> {
-    const sql = `UPDATE ${this.names.table} SET ${changes} WHERE ${isToSettleSql(this.now)}`;
+    const sql = `UPDATE ${this.names.table} SET ${changes} WHERE id = ? AND owner = ? AND ${isToSettleSql(this.now)}`;
     const count = await this.execute(sql, [...parameters, this.token(id), this.token(owner)]);
     return count > 0 ? { applied: true } : { applied: false, record: await this.find(id) };
   }
@@ -310,6 +326,22 @@ export abstract class Dialect {
       return { type: 'held', record, now };
     }
     return won(row, takenOver);
+  }
+
+  /** What the rows say to those who asked, after a claim that took nothing over. */
+  protected answers(
+    rows: readonly Row[],
+    requests: readonly ClaimRequest[],
+    isFresh: (row: Row) => boolean,
+  ): ReadonlyMap<string, ClaimResult> {
+    const byId = new Map(rows.map((row) => [row.id as string, row]));
+    const answers = new Map<string, ClaimResult>();
+    for (const request of requests) {
+      const row = byId.get(request.id);
+      const answer = row && this.answer(row, request, isFresh(row) ? false : undefined);
+      if (answer) answers.set(request.id, answer);
+    }
+    return answers;
   }
 
   protected completion({ id, owner, result, ttlMs }: CompleteRequest, condition: string) {

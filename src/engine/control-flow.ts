@@ -1,0 +1,35 @@
+/** By which frameworks steer what they run. By name: they need not be installed, or be the same copy. */
+const STEERING = new Set([
+  // BullMQ: the job was moved, and comes again
+  'DelayedError',
+  'RateLimitError',
+  'WaitingChildrenError',
+  'WaitingError',
+  // Nest on Kafka
+  'KafkaRetriableException',
+]);
+
+/**
+ * Whether what was thrown is neither success nor failure, but a word to the framework that runs the handler: run
+ * it again later.
+ */
+export function isControlFlow(error: unknown): boolean {
+  if (!(error instanceof Error)) {
+    return false;
+  }
+  const { retriable } = error as { retriable?: unknown };
+  return namesOf(error).some(
+    (name) => STEERING.has(name) || (retriable === true && name.startsWith('KafkaJS')),
+  );
+}
+
+/** Its own, and those of the classes that it is of. */
+function namesOf(error: Error): string[] {
+  const names = [error.name];
+  let prototype = Object.getPrototypeOf(error) as object | null;
+  while (prototype !== null && prototype !== Error.prototype) {
+    names.push(prototype.constructor.name);
+    prototype = Object.getPrototypeOf(prototype) as object | null;
+  }
+  return names;
+}

@@ -1,0 +1,38 @@
+import { parked, storeUnavailable } from './answers.js';
+import type { EngineOptions } from './engine-options.js';
+import type { Operation } from './operation.js';
+import type { Claim } from './store.js';
+import { within } from './timing.js';
+
+/** Whether earlier attempts, some of which never said how they ended, have used up all that there may be. */
+export function isExhausted(
+  { policy: { attempts } }: Operation,
+  { attempt }: { readonly attempt: number },
+): boolean {
+  return attempts !== undefined && attempt > attempts.max;
+}
+
+/**
+ * Parks what was claimed and will not be run.
+ *
+ * @throws IdempotencyError `…_PARKED`; `…_STORE_UNAVAILABLE` when that could not be recorded, which leaves it to the
+ *   next claim.
+ */
+export async function parkUnrun(
+  { store, storeTimeoutMs, emit }: EngineOptions,
+  operation: Operation,
+  claim: Claim & { readonly attempt: number },
+  before?: () => Promise<unknown>,
+): Promise<never> {
+  const park = async () => {
+    await before?.();
+    return store.park({ id: claim.id, owner: claim.owner }, null);
+  };
+  const { applied } = await within(storeTimeoutMs, park()).catch((error: unknown) => {
+    throw storeUnavailable(error);
+  });
+  if (applied) {
+    emit('onParked', { handler: operation.handler, record: operation.id, attempt: claim.attempt });
+  }
+  throw parked();
+}

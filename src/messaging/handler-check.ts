@@ -1,0 +1,62 @@
+import { misconfigured } from '../options-check.js';
+import { entryPointOf } from './handler-kind.js';
+
+/** Metadata keys of Nest's packages that are optional. */
+const PATTERN = 'microservices:pattern';
+const GRAPHQL_RESOLVER = 'graphql:resolver_type';
+const SOCKET_MESSAGE = 'websockets:message_mapping';
+const GATEWAY = 'websockets:is_gateway';
+const GRPC_STREAMS = ['rx_stream', 'pt_stream'];
+
+/**
+ * What `@Idempotent()` cannot hold its promise on, whatever the options.
+ *
+ * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED`
+ */
+export function checkHandler(name: string, handler: object): void {
+  const where = `@Idempotent() on ${name}`;
+  if (Reflect.hasMetadata(SOCKET_MESSAGE, handler)) {
+    throw gatewayRefused(where);
+  }
+  if (entryPointOf(handler) === 'graphql' && !isMutation(handler)) {
+    throw misconfigured(
+      where,
+      'it is no mutation, and what only reads may be asked any number of times. Leave it out, or make it a ' +
+        '@Mutation().',
+    );
+  }
+  if (isGrpcStream(handler)) {
+    throw misconfigured(
+      where,
+      'its client streams many messages in one call, which have many ids. Leave it out, and write ' +
+        'IdempotencyService.execute() for each message inside of the handler.',
+    );
+  }
+}
+
+/** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for a gateway, none of whose handlers would be protected. */
+export function checkClass(type: { readonly name: string }): void {
+  if (Reflect.hasMetadata(GATEWAY, type)) {
+    throw gatewayRefused(`@Idempotent() on ${type.name}`);
+  }
+}
+
+export function isMutation(handler: object): boolean {
+  return Reflect.getMetadata(GRAPHQL_RESOLVER, handler) === 'Mutation';
+}
+
+function isGrpcStream(handler: object): boolean {
+  const patterns = Reflect.getMetadata(PATTERN, handler) as unknown;
+  return (Array.isArray(patterns) ? patterns : [patterns]).some((pattern: unknown) => {
+    const { streaming } = (pattern ?? {}) as { streaming?: unknown };
+    return GRPC_STREAMS.includes(streaming as string);
+  });
+}
+
+function gatewayRefused(where: string): Error {
+  return misconfigured(
+    where,
+    'it is a WebSocket gateway, whose messages have no id. Leave it out, and write ' +
+      'IdempotencyService.execute() with an id of the payload inside of the handler.',
+  );
+}

@@ -1,0 +1,172 @@
+import 'reflect-metadata';
+import { Controller, Logger, Post } from '@nestjs/common';
+import { Test, type TestingModule } from '@nestjs/testing';
+import {
+  Idempotent,
+  IdempotencyModule,
+  IdempotencyService,
+  memoryStore,
+  type ExecuteOptions,
+} from 'nestjs-idempotency';
+import { typeOrmStore } from 'nestjs-idempotency/typeorm';
+import { DelayedError } from 'bullmq';
+import type { DataSource } from 'typeorm';
+import { createTestDatabase, type TestDatabase, type TestDialect } from '../support/databases.js';
+
+beforeAll(() => Logger.overrideLogger(false));
+
+describe.each<TestDialect | 'memory'>(['memory', 'sqlite', 'postgres', 'mariadb', 'mysql'])(
+  'attempts of execute() over %s',
+  (dialect) => {
+    let database: TestDatabase | undefined;
+    let dataSource: DataSource | undefined;
+    let app: TestingModule;
+    let service: IdempotencyService;
+    let key = '';
+    let keys = 0;
+    let runs = 0;
+
+    beforeAll(async () => {
+      database = dialect === 'memory' ? undefined : await createTestDatabase(dialect);
+      dataSource = await database?.open({ synchronize: true });
+      app = await Test.createTestingModule({
+        imports: [
+          IdempotencyModule.forRoot({
+            store: dataSource ? typeOrmStore({ dataSource }) : memoryStore(),
+          }),
+        ],
+      }).compile();
+      await app.init();
+      service = app.get(IdempotencyService);
+    });
+    afterAll(async () => {
+      await app.close();
+      await database?.drop();
+    });
+    beforeEach(() => {
+      runs = 0;
+      key = `${dialect}-key-${(keys += 1)}`;
+    });
+
+    const attempt = (error?: Error, options: Partial<ExecuteOptions> = {}): Promise<unknown> =>
+      service
+        .execute({ key, attempts: { max: 2 }, ...options }, () => {
+          runs += 1;
+          if (error !== undefined) throw error;
+          return 'done';
+        })
+        .catch((thrown: { code?: string; message: string }) => thrown.code ?? thrown.message);
+
+    const parked = async () => {
+      const records = await service.list({ state: 'parked', limit: 1_000 });
+      return records.find((record) => record.key === key);
+    };
+
+    it('fail, are parked with their last error, and are listed', async () => {
+      expect(await attempt(new Error('first'))).toBe('first');
+      expect(await parked()).toBeUndefined();
+      expect(await attempt(new RangeError('second'))).toBe('second');
+      expect(await attempt()).toBe('IDEMPOTENCY_PARKED');
+      expect(runs).toBe(2);
+      const lastError = { name: 'RangeError', message: 'second' };
+      expect(await parked()).toMatchObject({ state: 'parked', attemptsStarted: 2, lastError });
+      expect(await service.find({ key })).toMatchObject({ state: 'parked', lastError });
+      expect(await service.resolve({ key }, 'absent')).toBe(false);
+    });
+
+    it('are redriven', async () => {
+      await attempt(new Error('x'), { attempts: { max: 1 } });
+      expect(await service.redrive({ key })).toBe(true);
+      expect(await service.redrive({ key })).toBe(false);
+      expect(await attempt(new Error('again'))).toBe('again');
+      expect(await attempt()).toBe('done');
+      expect(await service.find({ key })).toMatchObject({ state: 'completed', lastError: null });
+    });
+
+    it('are discarded', async () => {
+      await attempt(new Error('x'), { attempts: { max: 1 } });
+      expect(await service.discard({ key })).toBe(true);
+      expect(await service.discard({ key })).toBe(false);
+      expect(await attempt()).toBe('IDEMPOTENCY_RESULT_UNAVAILABLE');
+    });
+
+    it('are not counted when the error is a word to the framework, whatever the policy', async () => {
+      for (let n = 0; n < 5; n += 1) {
+        expect(await attempt(new DelayedError(), { errors: 'store-all' })).toBe(
+          'bullmq:movedToDelayed',
+        );
+      }
+      expect(await attempt()).toBe('done');
+      expect(runs).toBe(6);
+    });
+
+    it('does not redrive or discard what is not parked', async () => {
+      await attempt();
+      expect(await service.redrive({ key })).toBe(false);
+      expect(await service.discard({ key })).toBe(false);
+    });
+
+    if (dialect !== 'memory') {
+      it('count in a transaction, which is undone', async () => {
+        const options = { mode: 'transactional' as const };
+        expect(await attempt(new Error('first'), options)).toBe('first');
+        expect(await attempt(new Error('second'), options)).toBe('second');
+        expect(await attempt(undefined, options)).toBe('IDEMPOTENCY_PARKED');
+        expect(await parked()).toMatchObject({ attemptsStarted: 2, lastError: { name: 'Error' } });
+        await service.redrive({ key });
+        expect(await attempt(undefined, options)).toBe('done');
+        expect(runs).toBe(3);
+      });
+    }
+  },
+);
+
+describe('option attempts', () => {
+  const start = async (controllers: (new () => object)[], options = {}) => {
+    const module = await Test.createTestingModule({
+      controllers,
+      imports: [IdempotencyModule.forRoot({ store: memoryStore(), ...options })],
+    }).compile();
+    await module.init();
+    return module;
+  };
+
+  it('is refused on a route at startup', async () => {
+    @Controller()
+    class Orders {
+      @Post()
+      @Idempotent({ attempts: { max: 3 } })
+      place() {}
+    }
+    await expect(start([Orders])).rejects.toThrow(
+      /Orders\.place.*'attempts'.*an HTTP client decides itself how often it tries/,
+    );
+  });
+
+  it('of the module leaves routes alone', async () => {
+    @Controller()
+    class Orders {
+      @Post()
+      @Idempotent()
+      place() {}
+    }
+    const module = await start([Orders], { attempts: { max: 3 } });
+    await module.close();
+  });
+
+  it.each([
+    [5, /option 'attempts' is 5\. Write an object/],
+    [{}, /does not say how many/],
+    [{ max: 0 }, /option 'attempts\.max' is 0/],
+    [{ max: 2, backoff: 'soon' }, /option 'attempts\.backoff' is 'soon'/],
+    [{ max: 2, onExhausted: 'drop' }, /'park' or 'dead-letter'/],
+    [{ max: 2, retries: 1 }, /there is no option 'attempts\.retries'/],
+  ])('%j is refused with a sentence', async (attempts, sentence) => {
+    await expect(start([], { attempts })).rejects.toThrow(sentence);
+    const module = await start([]);
+    const service = module.get(IdempotencyService);
+    const options = { key: 'k', attempts } as unknown as ExecuteOptions;
+    await expect(service.execute(options, () => 1)).rejects.toThrow(sentence);
+    await module.close();
+  });
+});

@@ -1,0 +1,294 @@
+import 'reflect-metadata';
+import { Controller, Get, Injectable, Post, type LoggerService, type Type } from '@nestjs/common';
+import { Mutation, Query, Resolver, Subscription } from '@nestjs/graphql';
+import {
+  EventPattern,
+  GrpcMethod,
+  GrpcStreamCall,
+  GrpcStreamMethod,
+  MessagePattern,
+  Transport,
+} from '@nestjs/microservices';
+import { Test } from '@nestjs/testing';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import {
+  Idempotent,
+  IdempotencyModule,
+  memoryStore,
+  type IdempotencyModuleOptions,
+} from 'nestjs-idempotency';
+import { IdempotencyRecord, typeOrmStore } from 'nestjs-idempotency/typeorm';
+
+/** What the library logs when an application of these classes starts. */
+async function reported(
+  types: readonly Type[],
+  options: IdempotencyModuleOptions = {},
+  store: 'memory' | 'sqlite' = 'memory',
+): Promise<string[]> {
+  const lines: string[] = [];
+  const logger: LoggerService = {
+    log: (line: unknown, context: unknown) => {
+      if (context === 'Idempotency') {
+        lines.push(String(line));
+      }
+    },
+    error: () => undefined,
+    warn: () => undefined,
+  };
+  const database = TypeOrmModule.forRoot({
+    type: 'better-sqlite3',
+    database: ':memory:',
+    entities: [IdempotencyRecord],
+    synchronize: true,
+  });
+  const imports =
+    store === 'memory'
+      ? [IdempotencyModule.forRoot({ store: memoryStore(), ...options })]
+      : [database, IdempotencyModule.forRoot({ store: typeOrmStore(), ...options })];
+  const module = await Test.createTestingModule({ imports, providers: [...types] }).compile();
+  const app = module.createNestApplication({ logger });
+  try {
+    await app.init();
+  } finally {
+    await app.close();
+  }
+  return lines;
+}
+
+const AFTER_DEATH =
+  'if its process dies before the outcome is recorded it runs again, unless an effect had started';
+
+describe('The report at startup', () => {
+  it('tells of routes', async () => {
+    @Controller('orders')
+    class Orders {
+      @Post()
+      @Idempotent({ mode: 'transactional' })
+      place(): void {}
+      @Post('pay')
+      @Idempotent({ header: 'X-Key', scope: () => 'all', onUnknownOutcome: 'block' })
+      pay(): void {}
+      @Post('ship')
+      @Idempotent({ required: false, onStoreFailure: 'open', onUnknownOutcome: 'rerun' })
+      ship(): void {}
+      @Get()
+      list(): void {}
+    }
+    await expect(reported([Orders], {}, 'sqlite')).resolves.toEqual([
+      'Orders.place: POST route, key from Idempotency-Key, scope request.user, ' +
+        'transactional: effects in the database exactly once',
+      'Orders.pay: POST route, key from X-Key, scope by a function, ' +
+        'lease: done once; if its process dies before the outcome is recorded it is blocked until resolved',
+      'Orders.ship: POST route, key from Idempotency-Key, scope request.user, ' +
+        'lease: done once; if its process dies before the outcome is recorded it runs again; ' +
+        'without the store it runs unprotected; without a key it runs unprotected',
+    ]);
+  });
+
+  it('tells of message handlers, and whether an event comes again', async () => {
+    @Controller()
+    class Mails {
+      @EventPattern<string>('placed', Transport.RMQ)
+      @Idempotent({ noAck: false, attempts: { max: 5 } })
+      placed(): void {}
+      @EventPattern<string>('paid', Transport.RMQ)
+      @Idempotent({ noAck: true })
+      paid(): void {}
+      @EventPattern<string>('moved', Transport.KAFKA)
+      @Idempotent({ kafkaPosition: true, consumer: 'mails.moved' })
+      moved(): void {}
+      @EventPattern<string>('seen', Transport.REDIS)
+      @Idempotent({ messageId: 'event.id' })
+      seen(): void {}
+      @MessagePattern({ cmd: 'price' }, Transport.TCP)
+      @Idempotent({ messageId: () => 'x', onUnknownOutcome: () => 'absent' })
+      price(): void {}
+      @GrpcMethod('Orders', 'Place')
+      @Idempotent()
+      grpc(): void {}
+    }
+    const own = "id from header Idempotency-Key or the message's own id";
+    await expect(reported([Mails])).resolves.toEqual([
+      `Mails.placed: event 'placed' on RabbitMQ, ${own}, consumer 'Mails.placed', lease: done once; ` +
+        `${AFTER_DEATH}; parked after 5 failed attempts; RabbitMQ delivers an event again until its ` +
+        'outcome is recorded',
+      `Mails.paid: event 'paid' on RabbitMQ, ${own}, consumer 'Mails.paid', lease: done once; ` +
+        `${AFTER_DEATH}; RabbitMQ loses an event with the process that handles it, or when it fails (noAck: true)`,
+      "Mails.moved: event 'moved' on Kafka, id from header Idempotency-Key, the message's own id or its " +
+        `position in Kafka, consumer 'mails.moved', lease: done once; ${AFTER_DEATH}; Kafka delivers an event ` +
+        'again until its outcome is recorded',
+      "Mails.seen: event 'seen' on Redis, id from header Idempotency-Key, the message's own id or payload " +
+        `field event.id, consumer 'Mails.seen', lease: done once; ${AFTER_DEATH}; ` +
+        'Redis does not deliver an event again',
+      `Mails.price: request '{"cmd":"price"}' on TCP, id by a function, consumer 'Mails.price', lease: done ` +
+        'once; if its process dies before the outcome is recorded the resolver is asked',
+      `Mails.grpc: request '{"rpc":"Place","service":"Orders","streaming":"no_stream"}' on gRPC, ${own}, ` +
+        `consumer 'Mails.grpc', lease: done once; ${AFTER_DEATH}`,
+    ]);
+  });
+
+  it('says what it cannot know', async () => {
+    @Controller()
+    class Any {
+      @EventPattern<string>('one')
+      @Idempotent()
+      one(): void {}
+      @EventPattern<string>('two')
+      @Idempotent({ noAck: false })
+      two(): void {}
+    }
+    const [one, two] = await reported([Any]);
+    expect(one).toMatch(/; noAck is not stated, and RabbitMQ messages are refused until it is$/);
+    expect(two).toMatch(/outcome is recorded; what another transport does depends on it$/);
+  });
+
+  it('tells of mutations, those of a decorated resolver too, and of methods with a key', async () => {
+    @Resolver()
+    @Idempotent({ messageId: 'input.key' })
+    class Carts {
+      @Mutation(() => Boolean)
+      fill(): boolean {
+        return true;
+      }
+      @Query(() => Boolean)
+      cart(): boolean {
+        return true;
+      }
+    }
+    @Injectable()
+    class Charges {
+      @Idempotent({ key: (id: string) => id, attempts: { max: 2 } })
+      async charge(_id: string): Promise<void> {}
+    }
+    await expect(reported([Carts, Charges])).resolves.toEqual([
+      'Carts.fill: GraphQL mutation, id from header Idempotency-Key or argument input.key, ' +
+        `consumer 'Carts.fill', scope request.user, lease: done once; ${AFTER_DEATH}`,
+      'Charges.charge: method, key by a function, the same for everybody, lease: done once; ' +
+        `${AFTER_DEATH}; parked after 2 failed attempts`,
+    ]);
+  });
+
+  it('is one line for a handler that a subclass overrides', async () => {
+    class Base {
+      @Post()
+      @Idempotent()
+      place(): void {}
+    }
+    @Controller()
+    class Derived extends Base {
+      @Post()
+      @Idempotent({ header: 'X-Key' })
+      override place(): void {}
+    }
+    const lines = await reported([Derived]);
+    expect(lines).toEqual([expect.stringContaining('key from X-Key')]);
+  });
+
+  it('is left out where it is not wanted', async () => {
+    @Controller()
+    class Orders {
+      @Post()
+      @Idempotent()
+      place(): void {}
+    }
+    await expect(reported([Orders], { startupReport: false })).resolves.toEqual([]);
+  });
+});
+
+describe('What cannot be promised stops the application', () => {
+  /** As `@SubscribeMessage()` and `@WebSocketGateway()` leave it. */
+  const socket = (event: string) => (_: object, __: string, descriptor: PropertyDescriptor) => {
+    Reflect.defineMetadata('websockets:message_mapping', true, descriptor.value as object);
+    Reflect.defineMetadata('message', event, descriptor.value as object);
+  };
+  const gateway = (type: object): void =>
+    Reflect.defineMetadata('websockets:is_gateway', true, type);
+
+  it('attempts of an event that RabbitMQ forgets', async () => {
+    @Controller()
+    class Mails {
+      @EventPattern<string>('placed')
+      @Idempotent({ noAck: true, attempts: { max: 5 } })
+      placed(): void {}
+    }
+    await expect(reported([Mails])).rejects.toMatchObject({
+      code: 'IDEMPOTENCY_MISCONFIGURED',
+      message: expect.stringContaining('Write noAck: false here and in the options'),
+    });
+  });
+
+  it('not those of a request, whose client tries again, nor those of another transport', async () => {
+    @Controller()
+    class Prices {
+      @MessagePattern('price')
+      @Idempotent({ noAck: true, attempts: { max: 5 } })
+      price(): void {}
+      @EventPattern<string>('priced', Transport.KAFKA)
+      @Idempotent({ attempts: { max: 5 } })
+      priced(): void {}
+    }
+    await expect(reported([Prices], { noAck: true })).resolves.toHaveLength(2);
+  });
+
+  it('a query and a subscription of GraphQL', async () => {
+    @Resolver()
+    class Reading {
+      @Query(() => Boolean)
+      @Idempotent()
+      cart(): boolean {
+        return true;
+      }
+    }
+    @Resolver()
+    class Listening {
+      @Subscription(() => Boolean)
+      @Idempotent()
+      carts(): boolean {
+        return true;
+      }
+    }
+    for (const resolver of [Reading, Listening]) {
+      await expect(reported([resolver])).rejects.toThrow(
+        'it is no mutation, and what only reads may be asked any number of times.',
+      );
+    }
+  });
+
+  it('a stream of gRPC', async () => {
+    @Controller()
+    class Rx {
+      @GrpcStreamMethod('Orders', 'Place')
+      @Idempotent()
+      place(): void {}
+    }
+    @Controller()
+    @Idempotent()
+    class Call {
+      @GrpcStreamCall('Orders', 'Place')
+      place(): void {}
+    }
+    for (const controller of [Rx, Call]) {
+      await expect(reported([controller])).rejects.toThrow(
+        'write IdempotencyService.execute() for each message inside of the handler.',
+      );
+    }
+  });
+
+  it('a handler of a WebSocket gateway, and a whole gateway', async () => {
+    @Injectable()
+    class Chat {
+      @socket('say')
+      @Idempotent()
+      say(): void {}
+    }
+    @Idempotent()
+    @gateway
+    class Everything {
+      @socket('say')
+      say(): void {}
+    }
+    for (const type of [Chat, Everything]) {
+      await expect(reported([type])).rejects.toThrow('it is a WebSocket gateway');
+    }
+  });
+});
