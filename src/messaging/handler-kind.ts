@@ -52,11 +52,15 @@ function routeOf(pattern: unknown): string {
 
 function quoted(value: unknown): string {
   if (value === null || typeof value !== 'object') {
-    return typeof value === 'string' ? `"${value}"` : String(value);
+    return typeof value === 'string' ? `"${escaped(value)}"` : String(value);
   }
   const names = Object.keys(value).sort((a, b) => a.localeCompare(b));
   const fields = names.map(
-    (name) => `"${name}":${quoted((value as Record<string, unknown>)[name])}`,
+    (name) => `"${escaped(name)}":${quoted((value as Record<string, unknown>)[name])}`,
   );
   return `{${fields.join(',')}}`;
+}
+
+function escaped(text: string): string {
+  return text.replaceAll('\\', '\\\\').replaceAll('"', '\\"');
 }

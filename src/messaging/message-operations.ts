@@ -69,9 +69,13 @@ export class MessageOperations {
   }
 }
 
+/** Neither Nest nor the call itself says so, but what grpc-js handles it with. */
 function answersWithStream(context: ExecutionContext): boolean {
-  const call = context.getArgs<[unknown, unknown, { write?: unknown } | undefined]>()[2];
-  return typeof call?.write === 'function';
+  const call =
+    context.getArgs<
+      [unknown, unknown, { call?: { handler?: { type?: unknown } } } | undefined]
+    >()[2];
+  return call?.call?.handler?.type === 'serverStream';
 }
 
 /** One mutation may stand twice in a document that has one key, under two names. */

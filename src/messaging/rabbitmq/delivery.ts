@@ -112,7 +112,7 @@ export class RabbitDelivery {
       if (message !== this.message) {
         return pass();
       }
-      this.said.set(calls.getStore()?.operation?.id, verdict);
+      this.said.set(handlersOperation(), verdict);
     };
     const { channel } = this;
     const own: Channel = {
@@ -134,4 +134,13 @@ export class RabbitDelivery {
       },
     });
   }
+}
+
+/** Of the handler, however many operations it has begun inside of its own. */
+function handlersOperation(): string | undefined {
+  let call = calls.getStore();
+  while (call?.outer !== undefined) {
+    call = call.outer;
+  }
+  return call?.operation?.id;
 }
