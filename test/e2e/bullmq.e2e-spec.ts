@@ -64,7 +64,7 @@ const reload = async (job: Job): Promise<Job> =>
 
 (hasRedis ? describe : describe.skip)('@IdempotentJob()', () => {
   beforeEach(() => {
-    stage = new JobStage();
+    stage = new JobStage(['payouts', 'imports']);
     gate = new TestGate();
     runs = [];
     thrown = [];
@@ -134,7 +134,6 @@ const reload = async (job: Job): Promise<Job> =>
     @Processor('imports')
     class Slow extends Handing {}
     gate.open();
-    stage = new JobStage(['payouts', 'imports']);
     await stage.start([Payouts, Fast, Slow]);
 
     const result = await stage.result(await add('one'));
