@@ -316,6 +316,22 @@ const reload = async (job: Job): Promise<Job> =>
     });
   });
 
+  it('a job whose attempts are used up is failed for good, whatever attempts BullMQ has left', async () => {
+    @Processor('payouts')
+    class Poisoned extends WorkerHost {
+      @IdempotentJob({ key: (job: Job<Payout>) => job.data.company, attempts: { max: 2 } })
+      override async process(job: Job<Payout>): Promise<object> {
+        return pay(job);
+      }
+    }
+    gate.open();
+    thrown = [1, 2, 3].map(() => () => new Error('no such account'));
+    await stage.start([Poisoned]);
+    const job = await add('one', { attempts: 10 });
+    await expect(stage.result(job)).rejects.toThrow('IDEMPOTENCY_PARKED');
+    expect([runs.length, (await reload(job)).attemptsMade]).toEqual([2, 3]);
+  });
+
   it('without the module nothing runs', async () => {
     gate.open();
     await stage.start([PayoutProcessor], 'no module');

@@ -7,7 +7,11 @@ import {
   Transport,
 } from '@nestjs/microservices';
 import { IDEMPOTENCY_CODES } from '../../src/engine/errors.js';
-import { entryPointOf, isRabbitEventHandler, patternsOf } from '../../src/messaging/handler-kind.js';
+import {
+  entryPointOf,
+  isRabbitEventHandler,
+  patternsOf,
+} from '../../src/messaging/handler-kind.js';
 import { matchesPattern } from '../../src/messaging/rabbitmq/pattern.js';
 import { ACK, DEAD_LETTER, requeue, together } from '../../src/messaging/rabbitmq/verdict.js';
 import { refusalOf } from '../../src/messaging/refusal.js';
