@@ -1,5 +1,5 @@
 /**
- * `node bench/run.mjs [cost] [peers] [storm] [cleanup] [transactions] [pool] [waking] [messages] [--quick]`; without a
+ * `node bench/run.mjs [cost] [peers] [storm] [cleanup] [transactions] [pool] [waking] [messages] [outbox] [--quick]`; without a
  * name all of them. Prints each part's tables and, unless `--quick`, writes them to `bench/results/<part>.md`. Every size below is
  * also a flag, for example `--expiredRows 100000`.
  */
@@ -10,13 +10,14 @@ import { machineFacts } from './lib/machine.mjs';
 import { cleanup } from './parts/cleanup.mjs';
 import { cost } from './parts/cost.mjs';
 import { messages } from './parts/messages.mjs';
+import { outbox } from './parts/outbox.mjs';
 import { peers } from './parts/peers.mjs';
 import { pool } from './parts/pool.mjs';
 import { storm } from './parts/storm.mjs';
 import { transactions } from './parts/transactions.mjs';
 import { waking } from './parts/waking.mjs';
 
-const PARTS = { cost, peers, storm, cleanup, transactions, pool, waking, messages };
+const PARTS = { cost, peers, storm, cleanup, transactions, pool, waking, messages, outbox };
 
 const FULL = {
   rounds: 7,
@@ -32,6 +33,7 @@ const FULL = {
   othersPerSecond: 50,
   wakes: 200,
   messages: 3_000,
+  outboxMessages: 5_000,
 };
 
 /** Shows that everything runs; its figures mean nothing. */
@@ -48,6 +50,7 @@ const QUICK = {
   arriveMs: 500,
   wakes: 12,
   messages: 200,
+  outboxMessages: 500,
 };
 
 const { positionals, values } = parseArgs({

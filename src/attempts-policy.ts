@@ -39,7 +39,8 @@ export function attemptsPolicy(
   };
 }
 
-function doubling(attempt: number): number {
+/** Doubles with every attempt, so that a message that fails does not keep everybody busy. */
+export function doubling(attempt: number): number {
   const steps = Math.min(Math.max(attempt, 1) - 1, 30);
   return Math.round(jittered(Math.min(FIRST_DELAY_MS * 2 ** steps, LONGEST_DELAY_MS)));
 }

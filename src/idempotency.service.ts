@@ -4,6 +4,8 @@ import type { IdempotencyContext } from './engine/attempt.js';
 import { IdempotencyEngine } from './engine/engine.js';
 import { IdempotencyError } from './engine/errors.js';
 import { judgeFailure, statusOf } from './engine/failure-policy.js';
+import type { BatchOptions, BatchWork } from './batch-options.js';
+import { BatchRun } from './batch-run.js';
 import { checkSameRequest } from './engine/answers.js';
 import { recordId, type Identity } from './engine/identity.js';
 import type { Operation } from './engine/operation.js';
@@ -15,7 +17,7 @@ import { IDEMPOTENCY_SETTINGS } from './idempotency.constants.js';
 import type { IdempotencyDefaults } from './idempotency.options.js';
 import { operationSettings, type ModuleSettings } from './idempotency.settings.js';
 import { resolveByOperator } from './operator-verdict.js';
-import { checkExecuteOptions, misconfigured } from './options-check.js';
+import { checkBatch, checkExecuteOptions, misconfigured } from './options-check.js';
 import { payloadFingerprint } from './payload-fingerprint.js';
 import { recordView, type IdempotencyRecordView } from './record-view.js';
 import { encodeValueVerdict } from './value-codec.js';
@@ -136,6 +138,54 @@ export class IdempotencyService {
       throw end.error;
     }
     return end.value;
+  }
+
+  /**
+   * Runs `work` once with all items that nobody has processed yet, and answers one result for each item, in their
+   * order. With `mode: 'transactional'` its effects and all records commit together, or none does; with `'lease'` all
+   * keys are claimed together, and all results are recorded together when it has ended. When it throws, every item of
+   * it may run again. An item that is being processed elsewhere is an error before anything runs; with
+   * `onConcurrent: 'wait'` it is waited for after the others. With `each: true` items are processed one by one.
+   *
+   * @throws as `execute()`, and what an item's earlier attempt has thrown if that was stored; with `each` only
+   *   `…_KEY_INVALID` and `…_MISCONFIGURED`
+   */
+  executeBatch<T, R>(
+    options: BatchOptions<T> & { readonly each: true },
+    work: BatchWork<T, R>,
+  ): Promise<PromiseSettledResult<R>[]>;
+  executeBatch<T, R>(
+    options: BatchOptions<T> & { readonly each?: false },
+    work: BatchWork<T, R>,
+  ): Promise<R[]>;
+  async executeBatch<T, R>(
+    options: BatchOptions<T>,
+    work: BatchWork<T, R>,
+  ): Promise<R[] | PromiseSettledResult<R>[]> {
+    const { items, key, payload, scope, operation: name, each, ...policies } = options;
+    const operation = name ?? EXECUTE_OPERATION;
+    const where = `IdempotencyService.executeBatch() of '${operation}'`;
+    checkBatch(options, work, where);
+    checkExecuteOptions(policies, where);
+    const settings = operationSettings(this.module, policies, where);
+    const { attempts } = settings.policy;
+    const operations = items.map((item, index): Operation => {
+      const identity = this.identity({ key: key(item, index), scope, operation });
+      return {
+        identity,
+        id: recordId(identity),
+        fingerprint: payloadFingerprint(identity, payload?.(item, index)),
+        handler: operation,
+        // of items that fail together none is known to be the one that fails
+        policy: { ...settings.policy, attempts: each === true ? attempts : undefined },
+        isInner: isProtected(),
+        encodeVerdict: (verdict) => encodeValueVerdict(verdict, settings.maxResultBytes, where),
+      };
+    });
+    const { maxResultBytes, errors } = settings;
+    const batch = { items, operations, where, maxResultBytes, errors };
+    const run = new BatchRun<T, R>(this.engine, batch, work);
+    return each === true ? run.each() : run.together();
   }
 
   /** The live record of a key, or `null`. */

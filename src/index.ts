@@ -6,6 +6,7 @@ export {
   type IdempotencyKey,
   type ListOptions,
 } from './idempotency.service.js';
+export type { BatchFresh, BatchOptions, BatchWork } from './batch-options.js';
 export type { IdempotencyRecordView } from './record-view.js';
 export { currentIdempotency } from './methods/current-idempotency.js';
 export type {

@@ -71,7 +71,12 @@ export async function runForValue<T>(
   return { ...(outcome as { value: T } | { error: unknown }), isReplay: true, isParked: false };
 }
 
-function keptWithin(result: Uint8Array | undefined, maxBytes: number, where: string): KeptOutcome {
+/** The result, or that it cannot be kept, of which the log is told. */
+export function keptWithin(
+  result: Uint8Array | undefined,
+  maxBytes: number,
+  where: string,
+): KeptOutcome {
   if (result !== undefined && result.length <= maxBytes) {
     return { type: 'complete', result };
   }

@@ -61,7 +61,8 @@ export class Claimer {
     }
   }
 
-  private async claimed(
+  /** @throws IdempotencyError when nothing must run; the claim is given back then, or parked */
+  async claimed(
     operation: Operation,
     request: ClaimRequest,
     result: Extract<ClaimResult, { type: 'claimed' }>,

@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { storeUnavailable } from './answers.js';
 import { Attempt } from './attempt.js';
+import { BatchRuns, type BatchResult, type Fresh } from './batch-runs.js';
 import { Claimer } from './claimer.js';
 import type { EngineOptions } from './engine-options.js';
 import { IdempotencyError } from './errors.js';
@@ -28,6 +29,7 @@ export class IdempotencyEngine {
   private readonly waitingRoom: WaitingRoom;
   private readonly claimer: Claimer;
   private readonly recorder: Recorder;
+  private readonly batches: BatchRuns;
   private readonly transactional: TransactionalRuns;
   private readonly running = new RunningOperations();
   private readonly closing = new AbortController();
@@ -40,6 +42,7 @@ export class IdempotencyEngine {
     this.waitingRoom = new WaitingRoom(options.store, options.storeTimeoutMs);
     this.claimer = new Claimer(options, this.waitingRoom, this.closing.signal);
     this.recorder = new Recorder(options, this.leases, this.running, this.stopping.signal);
+    this.batches = new BatchRuns(options, this.claimer, this.recorder, this.leases, this.running);
     this.transactional = new TransactionalRuns(
       options,
       this.recorder,
@@ -105,6 +108,38 @@ export class IdempotencyEngine {
     }
   }
 
+  /**
+   * Runs `work` once for all of these operations that have no outcome yet. Their records must differ, and none may
+   * be transactional, or inside of a transaction.
+   *
+   * @throws IdempotencyError as `run()`
+   */
+  async runBatch(
+    operations: readonly Operation[],
+    work: (fresh: readonly Fresh[]) => Promise<readonly Outcome[]>,
+  ): Promise<BatchResult[]> {
+    const [first] = operations;
+    if (first === undefined) {
+      return [];
+    }
+    if (this.closing.signal.aborted && first.isInner !== true) {
+      throw shuttingDown();
+    }
+    const leave = this.running.enter();
+    try {
+      await this.ensureReady();
+      return await this.batches.run(operations, (fresh) => {
+        for (const { attempt } of fresh) {
+          attempt.outgoing = this.outgoing;
+        }
+        return work(fresh);
+      });
+    } finally {
+      leave();
+      operations.forEach(({ id }) => this.waitingRoom.call(id));
+    }
+  }
+
   private async runOpen(
     operation: Operation,
     work: (attempt: Attempt) => Promise<Outcome>,
@@ -128,7 +163,7 @@ export class IdempotencyEngine {
   }
 
   /** What runs inside of a transaction is a part of it, or would need a second connection. */
-  private isInsideTransaction(): boolean {
+  isInsideTransaction(): boolean {
     return this.store.transactions?.isInside() === true;
   }
 

@@ -19,7 +19,7 @@ export function encodeFailure(error: unknown): Uint8Array {
 }
 
 function textOf(thrown: unknown): string {
-  return typeof thrown === 'object' ? 'something that is no error' : String(thrown);
+  return typeof thrown === 'string' ? thrown : `what is no error (${typeof thrown})`;
 }
 
 /** `undefined` where nobody said why. */

@@ -128,6 +128,13 @@ export interface IdempotencyStore {
   claim(request: ClaimRequest): Promise<ClaimResult>;
 
   /**
+   * `claim` for each, answered in the order asked: as if they were sent one after the other, but in few round trips
+   * where the keys are free or have outcomes. Two calls at once never lock each other out. When this throws, any of
+   * them may have been made.
+   */
+  claimMany(requests: readonly ClaimRequest[]): Promise<readonly ClaimResult[]>;
+
+  /**
    * Sets `leaseUntil` to now plus `leaseMs` for each claim that is still in progress, owned and live.
    * One statement for all. Answers the owners of the renewed ones.
    */
@@ -138,6 +145,9 @@ export interface IdempotencyStore {
    * a finished attempt, drops the steps. Sent again by the owner after it was applied, it is applied again.
    */
   complete(request: CompleteRequest): Promise<SettleResult>;
+
+  /** `complete` for each, answered in the order asked, in one statement where every one is applied. */
+  completeMany(requests: readonly CompleteRequest[]): Promise<readonly SettleResult[]>;
 
   /**
    * In progress, owned and live: becomes dead at once, so that the next claim wins. The row may stay

@@ -26,13 +26,15 @@ export function isMessageHandler(handler: object): boolean {
   return entryPoint === 'message' || entryPoint === 'rabbit';
 }
 
+/** Whether `@EventPattern()` made it a handler: every one of them gets each message of its pattern. */
+export function isEventHandler(handler: object): boolean {
+  return Reflect.getMetadata(HANDLER_TYPE, handler) === EVENT;
+}
+
 /** Whether it may get events of RabbitMQ by Nest's transport, which nobody sends again. */
 export function mayBeLost(handler: object): boolean {
   const transport: unknown = Reflect.getMetadata(TRANSPORT, handler);
-  return (
-    Reflect.getMetadata(HANDLER_TYPE, handler) === EVENT &&
-    (transport === undefined || transport === RABBITMQ)
-  );
+  return isEventHandler(handler) && (transport === undefined || transport === RABBITMQ);
 }
 
 /** The patterns of a message handler, as contexts tell them: objects in their canonical text. */

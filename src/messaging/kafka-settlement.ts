@@ -16,6 +16,9 @@ export class KafkaSettlement implements Settlement {
       case 'rejected':
         return end.value;
       case 'failed':
+        if (end.isParked && !this.message.isRequest) {
+          return undefined; // it goes no further, and those behind it do
+        }
         throw end.error;
       case 'refused': {
         const { error } = end;

@@ -1,13 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { IDEMPOTENT_METADATA } from '../idempotency.constants.js';
-import { entryPointOf, patternsOf } from './handler-kind.js';
+import { entryPointOf, isEventHandler, patternsOf } from './handler-kind.js';
 import { matchesPattern } from './rabbitmq/pattern.js';
 
-/** Nest's metadata keys of message handlers, and the values that mean an event and RabbitMQ. */
-const HANDLER_TYPE = 'microservices:handler_type';
+/** Nest's metadata key of the transport of a message handler, and the value that means RabbitMQ. */
 const TRANSPORT = 'microservices:transport';
-const EVENT = 2;
 const RABBITMQ = 5;
 
 /** Which decorated handlers there are for an event: each of them gets every delivery of it. */
@@ -38,7 +36,7 @@ export class MessageHandlers {
         for (const handler of decoratedOf((metatype as { prototype?: object } | null)?.prototype)) {
           const transport = Reflect.getMetadata(TRANSPORT, handler) as unknown;
           const isRabbit = transport === undefined || transport === RABBITMQ;
-          if (isRabbit && Reflect.getMetadata(HANDLER_TYPE, handler) === EVENT) {
+          if (isRabbit && isEventHandler(handler)) {
             yield* patternsOf(handler);
           }
         }

@@ -7,6 +7,7 @@ import {
   type OnModuleDestroy,
 } from '@nestjs/common';
 import { lastValueFrom } from 'rxjs';
+import { doubling } from '../attempts-policy.js';
 import { calls, enclosing, newCall, type Call } from '../call-context.js';
 import { IdempotencyEngine } from '../engine/engine.js';
 import { IdempotencyError } from '../engine/errors.js';
@@ -19,6 +20,7 @@ import { runForValue } from '../value-run.js';
 import type { IncomingMessage } from './incoming-message.js';
 import { withHeartbeats } from './kafka-heartbeat.js';
 import { KafkaSettlement } from './kafka-settlement.js';
+import { isEventHandler } from './handler-kind.js';
 import { MessageHandlers } from './message-handlers.js';
 import { MessageOperations } from './message-operations.js';
 import { PlainSettlement } from './plain-settlement.js';
@@ -97,7 +99,14 @@ export class MessageHandling implements OnModuleDestroy {
       }
       return value;
     };
-    const ended = (end: MessageEnd): Ended => ({ end, operation: operation?.id, attempt });
+    const ended = (end: MessageEnd): Ended => ({
+      end,
+      operation: operation?.id,
+      retryMs:
+        end.type === 'failed' || end.type === 'rejected'
+          ? (settings.policy.attempts?.delayMs ?? doubling)(attempt)
+          : 0,
+    });
     try {
       // brokers deliver before a hybrid application has called its hooks
       await this.engine.start();
@@ -122,10 +131,10 @@ export class MessageHandling implements OnModuleDestroy {
       if ('value' in end) {
         return ended({ type: 'done', ...end });
       }
-      return ended(failed(end.error, end.isReplay));
+      return ended(failed(end.error, end));
     } catch (error) {
       if (!(error instanceof IdempotencyError)) {
-        return ended(failed(error, false));
+        return ended(failed(error, { isReplay: false, isParked: false }));
       }
       this.report(error, message, settings, operation !== undefined);
       return ended({ type: 'refused', error });
@@ -185,7 +194,10 @@ export class MessageHandling implements OnModuleDestroy {
       return new PlainSettlement(message);
     }
     const rabbit = context.switchToRpc().getContext<Required<TransportContext>>();
-    const handlers = message.isRequest ? 1 : this.handlers.ofEvent(String(rabbit.getPattern()));
+    // a request may reach event handlers, all of them
+    const handlers = isEventHandler(context.getHandler())
+      ? this.handlers.ofEvent(String(rabbit.getPattern()))
+      : 1;
     const delivery = RabbitDelivery.of(rabbit as never, handlers, this.closing.signal);
     return new RabbitSettlement(message, delivery);
   }
@@ -195,10 +207,13 @@ function transportContext(context: ExecutionContext): TransportContext | undefin
   return context.getType<string>() === 'rpc' ? context.switchToRpc().getContext() : undefined;
 }
 
-function failed(error: unknown, isReplay: boolean): MessageEnd {
+function failed(
+  error: unknown,
+  { isReplay, isParked }: { readonly isReplay: boolean; readonly isParked: boolean },
+): MessageEnd {
   return error instanceof Rejected
-    ? { type: 'rejected', value: error.value }
-    : { type: 'failed', error, isReplay };
+    ? { type: 'rejected', value: error.value, isParked }
+    : { type: 'failed', error, isReplay, isParked };
 }
 
 /** What the handler took back, and what pipes rejected before it began, has not happened. */

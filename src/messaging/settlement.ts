@@ -5,9 +5,14 @@ export type MessageEnd =
   /** Processed, now or before. */
   | { readonly type: 'done'; readonly value: unknown; readonly isReplay: boolean }
   /** The handler threw, now or before. */
-  | { readonly type: 'failed'; readonly error: unknown; readonly isReplay: boolean }
+  | {
+      readonly type: 'failed';
+      readonly error: unknown;
+      readonly isReplay: boolean;
+      readonly isParked: boolean;
+    }
   /** The handler returned, having said that the message is not done. */
-  | { readonly type: 'rejected'; readonly value: unknown }
+  | { readonly type: 'rejected'; readonly value: unknown; readonly isParked: boolean }
   /** Nothing was run. */
   | { readonly type: 'refused'; readonly error: IdempotencyError };
 
@@ -15,8 +20,8 @@ export interface Ended {
   readonly end: MessageEnd;
   /** The record; undefined where it ran without protection. */
   readonly operation: string | undefined;
-  /** How often it has been run, this run included; 1 where nobody counts. */
-  readonly attempt: number;
+  /** When a failed message is to come again, in milliseconds. */
+  readonly retryMs: number;
 }
 
 /** How a transport is told what became of a message, once that is durable. */
@@ -25,14 +30,6 @@ export interface Settlement {
   isRejected(operation: string | undefined, value: unknown): boolean;
   /** Answers what the transport is handed, or throws it. Called once, last of all. */
   settle(ended: Ended): unknown;
-}
-
-const FIRST_RETRY_MS = 1_000;
-const LONGEST_RETRY_MS = 60_000;
-
-/** Doubles with every attempt, so that a message that fails does not keep everybody busy. */
-export function backoffMs(attempt: number): number {
-  return Math.min(FIRST_RETRY_MS * 2 ** (attempt - 1), LONGEST_RETRY_MS);
 }
 
 export function retryAfterMs({ code, retryAfterSeconds = 1 }: IdempotencyError): number {

@@ -5,6 +5,7 @@ import {
   IDEMPOTENT_METHOD_METADATA,
   methodMetadata,
   type IdempotentMethodMetadata,
+  type MethodEntry,
 } from './method-metadata.js';
 import type { AnyMethodOptions } from './method-options.js';
 import { protectedMethod } from './protected-method.js';
@@ -26,9 +27,10 @@ export function decorateMethod(
   target: object,
   property?: string | symbol,
   descriptor?: PropertyDescriptor,
+  entry: MethodEntry = { decorator: '@Idempotent({ key })' },
 ): void {
   const className = (typeof target === 'function' ? target : target.constructor).name;
-  const where = `@Idempotent({ key }) on ${className}${property === undefined ? '' : `.${String(property)}`}`;
+  const where = `${entry.decorator} on ${className}${property === undefined ? '' : `.${String(property)}`}`;
   const original: unknown = descriptor?.value;
   if (property === undefined || descriptor === undefined || typeof original !== 'function') {
     throw misconfigured(
@@ -42,10 +44,13 @@ export function decorateMethod(
   }
   const earlier = methodMetadata(original);
   if (earlier !== undefined) {
+    if (entry.onRefusal !== undefined) {
+      throw misconfigured(where, 'the method is decorated twice. Write one of the decorators.');
+    }
     earlier.options = { ...earlier.options, ...options };
     return;
   }
-  const metadata: IdempotentMethodMetadata = { options, target, className, property };
+  const metadata: IdempotentMethodMetadata = { ...entry, options, target, className, property };
   const method = protectedMethod(original as (...args: unknown[]) => unknown, metadata);
   for (const key of Reflect.getOwnMetadataKeys(original)) {
     Reflect.defineMetadata(key, Reflect.getOwnMetadata(key, original), method);

@@ -27,21 +27,21 @@ export class MethodExplorer implements OnApplicationShutdown {
       const operation = operationName(metadata, type);
       if (Reflect.hasMetadata(ROUTE_PATH, method)) {
         throw misconfigured(
-          `@Idempotent({ key }) on ${operation}`,
+          `${metadata.decorator} on ${operation}`,
           'it is a route, whose key comes with the request. Write @Idempotent() without key, or move ' +
             'what it does into a provider.',
         );
       }
       if ((owners.get(operation) ?? type) !== type) {
         throw misconfigured(
-          `@Idempotent({ key }) on ${operation}`,
+          `${metadata.decorator} on ${operation}`,
           'two classes of this name have such a method. They would share their records, and one would ' +
             'be answered with results of the other. Rename one of the classes.',
         );
       }
       if (metadata.options.mode === 'transactional' && store.transactions === undefined) {
         throw misconfigured(
-          `@Idempotent({ key }) on ${operation}`,
+          `${metadata.decorator} on ${operation}`,
           `option 'mode' is 'transactional', but the ${store.name} store has no transactions that the method ` +
             `could be part of. Use typeOrmStore(), or write mode: 'lease'.`,
         );

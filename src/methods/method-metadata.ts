@@ -3,8 +3,16 @@ import type { AnyMethodOptions } from './method-options.js';
 /** Metadata key of `@Idempotent({ key })` on a method. */
 export const IDEMPOTENT_METHOD_METADATA = 'nestjs-idempotency:method';
 
-/** What `@Idempotent({ key })` leaves on a method. */
-export interface IdempotentMethodMetadata {
+/** What sets decorators of methods apart. */
+export interface MethodEntry {
+  /** As it is written above the method. */
+  readonly decorator: string;
+  /** Answers a call of which nothing was run; by default what was thrown is thrown on. */
+  readonly onRefusal?: (refusal: unknown, args: readonly unknown[]) => Promise<unknown>;
+}
+
+/** What `@Idempotent({ key })` and its kin leave on a method. */
+export interface IdempotentMethodMetadata extends MethodEntry {
   /** Replaced when the method is decorated again. */
   options: AnyMethodOptions;
   /** The prototype that declares the method; the class itself for a static one. */

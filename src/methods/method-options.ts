@@ -21,7 +21,7 @@ export interface IdempotentMethodOptions<
 }
 
 /** The parameters a method must have for a function of the options to be called with its arguments. */
-type AsFarAs<Args extends unknown[]> = number extends Args['length']
+export type AsFarAs<Args extends unknown[]> = number extends Args['length']
   ? Args
   : [...Args, ...unknown[]];
 

@@ -29,10 +29,16 @@ export function protectedMethod(original: Method, metadata: IdempotentMethodMeta
           },
         );
       } catch (error) {
+        if (began) {
+          throw error;
+        }
         // decorators above ours write to the method, those beneath were copied to it
-        if (!began && isElsewhere(error) && Reflect.hasMetadata(SCHEDULER_TYPE, method)) {
+        if (isElsewhere(error) && Reflect.hasMetadata(SCHEDULER_TYPE, method)) {
           // another instance has this tick, or will have the next one: nobody waits for its result, and the scheduler would log an error
           return undefined;
+        }
+        if (metadata.onRefusal !== undefined) {
+          return metadata.onRefusal(error, args);
         }
         throw error;
       }

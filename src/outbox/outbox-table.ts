@@ -32,6 +32,12 @@ export interface Failure {
 /** What relays and operators do with the rows: statements, and no rules. */
 export class OutboxTable {
   private readonly now: string;
+  /**
+   * Beginnings of statements that name their rows by `seq`. A short table MySQL would rather read as a whole, and
+   * wait on its way for the rows of every open transaction.
+   */
+  private readonly update: string;
+  private readonly delete: string;
 
   constructor(
     private readonly dataSource: DataSource,
@@ -39,6 +45,12 @@ export class OutboxTable {
     private readonly names: OutboxNames,
   ) {
     this.now = dialect.now;
+    const { table } = names;
+    const isMySql = dialect.name === 'mysql' || dialect.name === 'mariadb';
+    this.update = `UPDATE ${table} ${isMySql ? 'FORCE INDEX (PRIMARY) ' : ''}SET`;
+    this.delete = isMySql
+      ? `DELETE o FROM ${table} o FORCE INDEX (PRIMARY)`
+      : `DELETE FROM ${table}`;
   }
 
   async init(): Promise<void> {
@@ -121,7 +133,7 @@ export class OutboxTable {
     const those = `seq IN (${due.map(({ seq }) => Number(seq)).join(', ')})`;
     const { table } = this.names;
     const taken = await this.execute(
-      `UPDATE ${table} SET owner = ?, lease_until = ${this.now} + ?, attempts = attempts + 1 ` +
+      `${this.update} owner = ?, lease_until = ${this.now} + ?, attempts = attempts + 1 ` +
         `WHERE ${those} AND state = ${PENDING} AND lease_until <= ${this.now}`,
       [owner, leaseMs],
     );
@@ -134,17 +146,16 @@ export class OutboxTable {
 
   /** They have reached their sink. `keep`: the rows stay, marked as sent. */
   markSent(seqs: readonly string[], owner: string, keep: boolean): Promise<unknown> {
-    const { table } = this.names;
     const change = keep
-      ? `UPDATE ${table} SET state = ${SENT}, sent_at = ${this.now}, owner = NULL`
-      : `DELETE FROM ${table}`;
+      ? `${this.update} state = ${SENT}, sent_at = ${this.now}, owner = NULL`
+      : this.delete;
     return this.persistently(() => this.execute(`${change} WHERE ${owned(seqs)}`, [owner]));
   }
 
   fail({ seq, error, retryInMs }: Failure, owner: string): Promise<unknown> {
     const state = retryInMs === undefined ? PARKED : PENDING;
     const sql =
-      `UPDATE ${this.names.table} SET state = ${state}, available_at = ${this.now} + ?, last_error = ?, ` +
+      `${this.update} state = ${state}, available_at = ${this.now} + ?, last_error = ?, ` +
       `owner = NULL, lease_until = 0 WHERE ${owned([seq])}`;
     return this.persistently(() => this.execute(sql, [retryInMs ?? 0, error, owner]));
   }
@@ -152,7 +163,7 @@ export class OutboxTable {
   /** Nothing was tried: others may have them at once. */
   giveBack(seqs: readonly string[], owner: string): Promise<unknown> {
     const sql =
-      `UPDATE ${this.names.table} SET owner = NULL, lease_until = 0, attempts = attempts - 1 ` +
+      `${this.update} owner = NULL, lease_until = 0, attempts = attempts - 1 ` +
       `WHERE ${owned(seqs)}`;
     return this.persistently(() => this.execute(sql, [owner]));
   }
@@ -168,7 +179,7 @@ export class OutboxTable {
       return 0;
     }
     const seqs = rows.map(({ seq }) => Number(seq)).join(', ');
-    return this.persistently(() => this.execute(`DELETE FROM ${table} WHERE seq IN (${seqs})`));
+    return this.persistently(() => this.execute(`${this.delete} WHERE seq IN (${seqs})`));
   }
 
   async parked(limit: number, after: string | undefined): Promise<ParkedMessage[]> {

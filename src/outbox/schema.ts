@@ -31,7 +31,7 @@ export const SENT = 1;
 export const PARKED = 2;
 
 /** How many locks the ordering keys of MySQL and MariaDB share. */
-export const SLOTS = 1_024;
+export const SLOTS = 4_096;
 
 /** PostgreSQL cuts names at 63 bytes without a word, and ours get a suffix of 6. */
 const LONGEST_NAME = 57;

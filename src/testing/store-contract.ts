@@ -1,6 +1,7 @@
 import { Bench } from './contract/bench.js';
 import type { ContractCase, StoreUnderTest } from './contract/bench.js';
 import { attemptsCases } from './contract/attempts.cases.js';
+import { batchCases } from './contract/batch.cases.js';
 import { bytesCases } from './contract/bytes.cases.js';
 import { claimCases } from './contract/claim.cases.js';
 import { cleanupCases } from './contract/cleanup.cases.js';
@@ -24,6 +25,7 @@ export interface TestRunner {
 
 const groups: Record<string, (test: ContractCase) => void> = {
   claiming: claimCases,
+  batches: batchCases,
   'leases and expiry': leaseCases,
   settling: settleCases,
   'attempts that are counted': attemptsCases,

@@ -106,16 +106,18 @@ describe.each<TestDialect | 'memory'>(['memory', 'sqlite', 'postgres', 'mariadb'
       expect(await service.discard({ key })).toBe(false);
     });
 
-    (dialect === 'memory' ? it.skip : it)('count in a transaction, which is undone', async () => {
-      const options = { mode: 'transactional' as const };
-      expect(await attempt(new Error('first'), options)).toBe('first');
-      expect(await attempt(new Error('second'), options)).toBe('second');
-      expect(await attempt(undefined, options)).toBe('IDEMPOTENCY_PARKED');
-      expect(await parked()).toMatchObject({ attemptsStarted: 2, lastError: { name: 'Error' } });
-      await service.redrive({ key });
-      expect(await attempt(undefined, options)).toBe('done');
-      expect(runs).toBe(3);
-    });
+    if (dialect !== 'memory') {
+      it('count in a transaction, which is undone', async () => {
+        const options = { mode: 'transactional' as const };
+        expect(await attempt(new Error('first'), options)).toBe('first');
+        expect(await attempt(new Error('second'), options)).toBe('second');
+        expect(await attempt(undefined, options)).toBe('IDEMPOTENCY_PARKED');
+        expect(await parked()).toMatchObject({ attemptsStarted: 2, lastError: { name: 'Error' } });
+        await service.redrive({ key });
+        expect(await attempt(undefined, options)).toBe('done');
+        expect(runs).toBe(3);
+      });
+    }
   },
 );
 

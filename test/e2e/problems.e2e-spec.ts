@@ -108,7 +108,7 @@ class OrdersController {
   @Post('inner/:code')
   @Idempotent()
   inner(@Param('code') code: IdempotencyCode) {
-    const retryable = !code.endsWith('BROKEN');
+    const retryable = !/BROKEN$|PARKED$/.test(code);
     throw new IdempotencyError(code, 'It is so.', retryable ? { retryAfterSeconds: 1 } : {});
   }
 
@@ -186,6 +186,7 @@ describe.each(platforms)('problems on %s', (platform) => {
       expect((await post('/uncertain')).status).toBe(500);
       return post('/uncertain');
     },
+    IDEMPOTENCY_PARKED: () => post('/inner/IDEMPOTENCY_PARKED'),
     IDEMPOTENCY_RESULT_UNAVAILABLE: async () => {
       expect((await post('/large')).json()).toEqual({ text: 'x'.repeat(100) });
       return post('/large');
@@ -225,6 +226,7 @@ describe.each(platforms)('problems on %s', (platform) => {
     ['IDEMPOTENCY_KEY_REUSED', 422, false],
     ['IDEMPOTENCY_IN_PROGRESS', 409, true],
     ['IDEMPOTENCY_OUTCOME_UNCERTAIN', 409, false],
+    ['IDEMPOTENCY_PARKED', 409, false],
     ['IDEMPOTENCY_RESULT_UNAVAILABLE', 409, false],
     ['IDEMPOTENCY_KEY_EXPIRED', 409, false],
     ['IDEMPOTENCY_STORE_UNAVAILABLE', 503, true],

@@ -183,8 +183,8 @@ describe('the last failure', () => {
   it.each([
     [new RangeError('too far'), { name: 'RangeError', message: 'too far' }],
     ['text', { name: 'Error', message: 'It threw text.' }],
-    [Object.create(null), { name: 'Error', message: 'It threw something that is no error.' }],
-    [undefined, { name: 'Error', message: 'It threw undefined.' }],
+    [Object.create(null), { name: 'Error', message: 'It threw what is no error (object).' }],
+    [undefined, { name: 'Error', message: 'It threw what is no error (undefined).' }],
   ])('%# is kept by name and message', (error, expected) => {
     expect(decodeFailure(encodeFailure(error))).toEqual(expected);
   });

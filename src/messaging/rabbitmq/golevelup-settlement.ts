@@ -14,17 +14,22 @@ export class GolevelupSettlement implements Settlement {
     return isNack(value);
   }
 
-  async settle({ end }: Ended): Promise<unknown> {
+  async settle({ end, retryMs }: Ended): Promise<unknown> {
     switch (end.type) {
       case 'done':
         // a subscriber's answer only makes golevelup wonder
         return end.isReplay && !this.message.isRequest ? undefined : end.value;
       case 'rejected':
-        return end.value;
+        return end.isParked ? nack(false) : end.value;
       case 'failed':
+        if (end.isParked) {
+          return nack(false);
+        }
         if (end.isReplay && !this.message.isRequest) {
           return undefined;
         }
+        // its default is to requeue at once, and again
+        await pause(retryMs, this.closing);
         throw end.error;
       case 'refused': {
         const refusal = refusalOf(end.error.code);

@@ -1,7 +1,7 @@
 import { jittered } from '../../engine/timing.js';
 import type { IncomingMessage } from '../incoming-message.js';
 import { refusalOf } from '../refusal.js';
-import { backoffMs, retryAfterMs, type Ended, type Settlement } from '../settlement.js';
+import { retryAfterMs, type Ended, type Settlement } from '../settlement.js';
 import type { RabbitDelivery } from './delivery.js';
 import { ACK, DEAD_LETTER, requeue, type Verdict } from './verdict.js';
 
@@ -21,7 +21,9 @@ export class RabbitSettlement implements Settlement {
 
   settle(ended: Ended): unknown {
     const { end, operation } = ended;
-    this.delivery.end(this.delivery.saidBy(operation) ?? this.verdict(ended));
+    const isParked = 'isParked' in end && end.isParked;
+    const said = isParked ? undefined : this.delivery.saidBy(operation);
+    this.delivery.end(said ?? this.verdict(ended));
     switch (end.type) {
       case 'done':
       case 'rejected':
@@ -36,16 +38,20 @@ export class RabbitSettlement implements Settlement {
     }
   }
 
-  private verdict({ end, attempt }: Ended): Verdict {
+  private verdict({ end, retryMs }: Ended): Verdict {
     if (this.message.isRequest) {
       return ACK; // who asked is told, and asks again
     }
     switch (end.type) {
       case 'done':
-      case 'rejected':
         return ACK;
+      case 'rejected':
+        return end.isParked ? DEAD_LETTER : requeue(retryMs);
       case 'failed':
-        return end.isReplay ? ACK : requeue(jittered(backoffMs(attempt)));
+        if (end.isParked) {
+          return DEAD_LETTER;
+        }
+        return end.isReplay ? ACK : requeue(retryMs);
       case 'refused': {
         const { error } = end;
         switch (refusalOf(error.code)) {

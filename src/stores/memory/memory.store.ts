@@ -93,6 +93,10 @@ class MemoryStore implements IdempotencyStore {
     return claimed(row, now);
   }
 
+  async claimMany(requests: readonly ClaimRequest[]): Promise<readonly ClaimResult[]> {
+    return Promise.all(requests.map((request) => this.claim(request)));
+  }
+
   async renew(claims: readonly Claim[], leaseMs: number): Promise<ReadonlySet<string>> {
     const renewed = new Set<string>();
     for (const claim of claims) {
@@ -114,6 +118,10 @@ class MemoryStore implements IdempotencyStore {
     const there = this.live(request.id);
     const sentAgain = there && isOutcomeOf(there, request);
     return sentAgain ? { applied: true } : this.notApplied(request.id);
+  }
+
+  async completeMany(requests: readonly CompleteRequest[]): Promise<readonly SettleResult[]> {
+    return Promise.all(requests.map((request) => this.complete(request)));
   }
 
   async release(claim: Claim, counted = true): Promise<SettleResult> {

@@ -47,13 +47,13 @@ export function isInProgressSql(now: string): string {
 }
 
 /**
- * The guard of a settling write: in progress, owned and live; or uncertain only because its lease ran out,
- * and its owner knows more. Parameters: id, owner.
+ * The guard of a settling write by the owner: in progress and live; or uncertain only because its lease ran out,
+ * and its owner knows more.
  */
-export function isToSettleSql(now: string): string {
+export function isToSettleSql(now: string, prefix = ''): string {
   return (
-    `id = ? AND owner = ? AND ` +
-    `((state = 0 AND lease_until > ${now}) OR (state = 2 AND lease_until IS NOT NULL))`
+    `((${prefix}state = 0 AND ${prefix}lease_until > ${now}) ` +
+    `OR (${prefix}state = 2 AND ${prefix}lease_until IS NOT NULL))`
   );
 }
 

@@ -90,15 +90,37 @@ export class TypeOrmStore implements IdempotencyStore {
     });
   }
 
+  async claimMany(requests: readonly ClaimRequest[]): Promise<readonly ClaimResult[]> {
+    const firsts = new Map(requests.toReversed().map((request) => [request.id, request]));
+    const found =
+      firsts.size === 0
+        ? new Map<string, ClaimResult>()
+        : await this.run((db) => db.claimFree(sorted([...firsts.values()])));
+    const answers: ClaimResult[] = [];
+    for (const request of requests) {
+      const answer = firsts.get(request.id) === request ? found.get(request.id) : undefined;
+      answers.push(answer ?? (await this.claim(request)));
+    }
+    return answers;
+  }
+
   async renew(claims: readonly Claim[], leaseMs: number): Promise<ReadonlySet<string>> {
     if (claims.length === 0) return new Set();
-    // In one order everywhere, so that two calls do not lock each other out.
-    const sorted = [...claims].sort((a, b) => (a.id < b.id ? -1 : 1));
-    return this.run((db) => db.renew(sorted, leaseMs));
+    return this.run((db) => db.renew(sorted(claims), leaseMs));
   }
 
   complete(request: CompleteRequest): Promise<SettleResult> {
     return this.run((db) => db.complete(request));
+  }
+
+  async completeMany(requests: readonly CompleteRequest[]): Promise<readonly SettleResult[]> {
+    if (requests.length === 0) return [];
+    const count = await this.run((db) => db.completeAll(sorted(requests)));
+    if (count === requests.length) return requests.map(() => ({ applied: true }));
+    // sent again, those that were applied are applied again
+    const answers: SettleResult[] = [];
+    for (const request of requests) answers.push(await this.complete(request));
+    return answers;
   }
 
   release(claim: Claim, counted = true): Promise<SettleResult> {
@@ -188,4 +210,9 @@ export class TypeOrmStore implements IdempotencyStore {
       );
     }
   }
+}
+
+/** In one order everywhere, so that two calls do not lock each other out. */
+function sorted<T extends Claim>(claims: readonly T[]): T[] {
+  return claims.toSorted((a, b) => (a.id < b.id ? -1 : 1));
 }

@@ -74,6 +74,8 @@ export class ProbeStore implements IdempotencyStore {
 
   init = this.probed('init');
   claim = this.probed('claim');
+  claimMany = this.probed('claimMany');
+  completeMany = this.probed('completeMany');
   renew = this.probed('renew');
   complete = this.probed('complete');
   release = this.probed('release');

@@ -120,7 +120,7 @@ export function shopController(doings: Doings, prefix: string): new () => object
 
 /** An instance of the shop that listens at the place. */
 export async function startShop(
-  place: MessagePlace,
+  place: Pick<MessagePlace, 'server'>,
   store: IdempotencyStore,
   controllers: NonNullable<ModuleMetadata['controllers']>,
   options: IdempotencyModuleOptions = {},

@@ -135,6 +135,21 @@ export const brokenStores: Record<string, (sound: IdempotencyStore) => Idempoten
       },
     }),
 
+  'the second of two with one id in a batch wins too': (sound) =>
+    broken(sound, {
+      claimMany: async (requests) => {
+        const ids = new Map<string, number>(requests.map(({ id }, n) => [id, n]));
+        const answers = await sound.claimMany(requests);
+        return requests
+          .map(({ id }, n) => answers[Math.min(n, ids.get(id) ?? n)]!)
+          .map((answer) =>
+            answer.type === 'held' && answer.record.state === 'in-progress'
+              ? (answers.find(({ type }) => type === 'claimed') ?? answer)
+              : answer,
+          );
+      },
+    }),
+
   'park does not compare the owner': (sound) =>
     broken(sound, {
       park: async (claim, result) => sound.park(await liveClaim(sound, claim), result),
@@ -244,6 +259,8 @@ function broken(sound: IdempotencyStore, bug: Partial<IdempotencyStore>): Idempo
     name: sound.name,
     init: () => sound.init(),
     claim: (request) => sound.claim(request),
+    claimMany: (requests) => sound.claimMany(requests),
+    completeMany: (requests) => sound.completeMany(requests),
     renew: (claims, leaseMs) => sound.renew(claims, leaseMs),
     complete: (request) => sound.complete(request),
     release: (claim, counted) => sound.release(claim, counted),

@@ -8,6 +8,7 @@ import type { StoreModel } from './store-model.js';
 import {
   claimAgain,
   claimAtOnce,
+  claimMany,
   complete,
   keepSteps,
   markUncertain,
@@ -48,6 +49,15 @@ export const commands: fc.Arbitrary<Command>[] = [
         times(owners, () => request(id, leaseMs)),
       );
     }),
+  ),
+  fc.tuple(fc.array(key, { minLength: 1, maxLength: 4 }), duration).map(([batch, leaseMs]) =>
+    command(`claimMany(${batch.map(short).join()}, lease ${leaseMs})`, (model, real) =>
+      claimMany(
+        model,
+        real,
+        batch.map((id) => request(id, leaseMs)),
+      ),
+    ),
   ),
   pick.map((n) => byOwner('claim again', n, claimAgain)),
   fc.tuple(fc.array(pick, { maxLength: 4 }), duration).map(([picks, leaseMs]) =>

@@ -28,6 +28,27 @@ export async function claimAtOnce(
   }
 }
 
+export async function claimMany(
+  model: StoreModel,
+  { store }: RealStore,
+  requests: ClaimRequest[],
+): Promise<void> {
+  const answers = await store.claimMany(requests);
+  assert.equal(answers.length, requests.length);
+  const won = requests.flatMap((request, n) => {
+    const answer = answers[n]!;
+    return answer.type === 'claimed' ? [{ request, answer }] : [];
+  });
+  won.sort((a, b) => (a.answer.fence < b.answer.fence ? -1 : 1));
+  for (const { request, answer } of won) model.won(request, answer);
+  for (const [n, { id }] of requests.entries()) {
+    const answer = answers[n]!;
+    if (answer.type === 'claimed') continue;
+    assert.equal(answer.now, model.now);
+    model.expectRecord(id, answer.record);
+  }
+}
+
 export async function claimAgain(
   model: StoreModel,
   { store }: RealStore,

@@ -51,6 +51,13 @@ export abstract class Dialect {
   abstract createTable(): Promise<void>;
   /** `undefined`: lost a race and saw nobody; look again. */
   abstract claim(request: ClaimRequest): Promise<ClaimResult | undefined>;
+  /**
+   * Claims those that have no row, and reads the others, in the order given: one for each record. Missing in the
+   * answer, by record, are those whose row is dead, or that somebody else was faster with: they have to be claimed.
+   */
+  abstract claimFree(requests: readonly ClaimRequest[]): Promise<ReadonlyMap<string, ClaimResult>>;
+  /** Completes those that may be completed, and answers how many that were. */
+  abstract completeAll(requests: readonly CompleteRequest[]): Promise<number>;
   abstract renew(claims: readonly Claim[], leaseMs: number): Promise<ReadonlySet<string>>;
   abstract deleteExpired(limit: number): Promise<number>;
   /** Did the database give up a statement (deadlock, serialization, busy) that may just be sent again? */
@@ -286,7 +293,7 @@ export abstract class Dialect {
     changes: string,
     parameters: readonly unknown[] = [],
   ): Promise<SettleResult> {
-    const sql = `UPDATE ${this.names.table} SET ${changes} WHERE ${isToSettleSql(this.now)}`;
+    const sql = `UPDATE ${this.names.table} SET ${changes} WHERE id = ? AND owner = ? AND ${isToSettleSql(this.now)}`;
     const count = await this.execute(sql, [...parameters, this.token(id), this.token(owner)]);
     return count > 0 ? { applied: true } : { applied: false, record: await this.find(id) };
   }
@@ -319,6 +326,22 @@ export abstract class Dialect {
       return { type: 'held', record, now };
     }
     return won(row, takenOver);
+  }
+
+  /** What the rows say to those who asked, after a claim that took nothing over. */
+  protected answers(
+    rows: readonly Row[],
+    requests: readonly ClaimRequest[],
+    isFresh: (row: Row) => boolean,
+  ): ReadonlyMap<string, ClaimResult> {
+    const byId = new Map(rows.map((row) => [row.id as string, row]));
+    const answers = new Map<string, ClaimResult>();
+    for (const request of requests) {
+      const row = byId.get(request.id);
+      const answer = row && this.answer(row, request, isFresh(row) ? false : undefined);
+      if (answer) answers.set(request.id, answer);
+    }
+    return answers;
   }
 
   protected completion({ id, owner, result, ttlMs }: CompleteRequest, condition: string) {

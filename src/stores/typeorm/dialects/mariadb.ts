@@ -1,3 +1,4 @@
+import type { QueryRunner } from 'typeorm';
 import type { ClaimRequest, ClaimResult } from '../../../engine/store.js';
 import { RELEASED, isDeadSql } from '../rows.js';
 import type { Row } from '../rows.js';
@@ -42,6 +43,18 @@ export class MariaDbDialect extends MySqlDialect {
     const [row] = rows;
     const takenOver = row?.taken_over === null ? undefined : Number(row?.taken_over) === 1;
     return this.answer(row, request, takenOver);
+  }
+
+  protected override async insertAll(
+    runner: QueryRunner,
+    requests: readonly ClaimRequest[],
+  ): Promise<void> {
+    const row = this.rowSql(`NEXTVAL(${this.names.fence})`);
+    await this.sendAll(
+      runner,
+      requests.map(() => row),
+      requests,
+    );
   }
 
   /** An insert that would have to wait for another transaction fails instead. */

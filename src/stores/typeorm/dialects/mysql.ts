@@ -8,8 +8,10 @@ import {
   isDeadSql,
   isDueSql,
   isInProgressSql,
+  isToSettleSql,
   isUnsettled,
   selectList,
+  stateCode,
   toRecord,
 } from '../rows.js';
 import type { Readers, Row } from '../rows.js';
@@ -91,6 +93,66 @@ export class MySqlDialect extends Dialect {
     } finally {
       await runner.release();
     }
+  }
+
+  async claimFree(requests: readonly ClaimRequest[]): Promise<ReadonlyMap<string, ClaimResult>> {
+    const ids = requests.map(({ id }) => this.token(id));
+    const read =
+      `SELECT ${this.now} AS now, ${this.columns()} FROM ${this.names.table} ` +
+      `WHERE id IN (${ids.map(() => '?').join(', ')})`;
+    const seen = await this.select(read, ids);
+    const known = new Set(seen.map((row) => row.id));
+    const free = requests.filter(({ id }) => !known.has(id));
+    if (free.length === 0) return this.answers(seen, requests, () => false);
+    const runner = this.dataSource.createQueryRunner('master');
+    try {
+      await this.insertAll(runner, free);
+      const rows = (await runner.query(read, ids)) as Row[];
+      return this.answers(rows, requests, (row) => !known.has(row.id));
+    } catch (error) {
+      // somebody was faster with one of them: it tells nothing of the others
+      if (driverError(error).errno !== DUPLICATE) throw error;
+      return this.answers(seen, requests, () => false);
+    } finally {
+      await runner.release();
+    }
+  }
+
+  /** The numbers that one statement draws are as far apart as the server is set up for. */
+  protected async insertAll(runner: QueryRunner, requests: readonly ClaimRequest[]): Promise<void> {
+    const drawn = requests.map(() => '()').join(', ');
+    await runner.query(`INSERT INTO ${this.names.fence} () VALUES ${drawn}`);
+    const rows = requests.map((_, n) =>
+      this.rowSql(`LAST_INSERT_ID() + ${n} * @@SESSION.auto_increment_increment`),
+    );
+    await this.sendAll(runner, rows, requests);
+  }
+
+  protected async sendAll(
+    runner: QueryRunner,
+    rows: readonly string[],
+    requests: readonly ClaimRequest[],
+  ): Promise<void> {
+    const parameters = requests.flatMap((request) => this.insertParameters(request));
+    await runner.query(`${this.insertIntoSql()} ${rows.join(', ')}`, parameters);
+  }
+
+  async completeAll(requests: readonly CompleteRequest[]): Promise<number> {
+    const one = 'SELECT ? AS id, ? AS owner, ? AS result, ? AS ttl, ? AS state';
+    const sql = `
+      UPDATE ${this.names.table} r JOIN (${requests.map(() => one).join(' UNION ALL ')}) m
+        ON r.id = m.id AND r.owner = m.owner
+      SET r.state = m.state, r.result = m.result, r.expires_at = ${this.now} + m.ttl,
+        r.lease_until = NULL, r.steps = NULL, r.attempts_finished = r.attempts_finished + 1
+      WHERE ${isToSettleSql(this.now, 'r.')}`;
+    const parameters = requests.flatMap(({ id, owner, result, ttlMs }) => [
+      this.token(id),
+      this.token(owner),
+      bytes(result),
+      ttlMs,
+      stateCode(result === null ? 'tombstone' : 'completed'),
+    ]);
+    return this.execute(sql, parameters);
   }
 
   private async insert(runner: QueryRunner, request: ClaimRequest): Promise<void> {
@@ -235,11 +297,18 @@ export class MySqlDialect extends Dialect {
   }
 
   protected insertSql(nextFence: string): string {
+    return `${this.insertIntoSql()} ${this.rowSql(nextFence)}`;
+  }
+
+  private insertIntoSql(): string {
     return `
       INSERT INTO ${this.names.table} (id, owner, fingerprint, scope, operation, idempotency_key,
         fence, state, attempts_started, attempts_finished, claimed_at, lease_until, expires_at,
-        sweep_at)
-      VALUES (?, ?, ?, ${TEXT}, ${TEXT}, ${TEXT},
+        sweep_at) VALUES`;
+  }
+
+  protected rowSql(nextFence: string): string {
+    return `(?, ?, ?, ${TEXT}, ${TEXT}, ${TEXT},
         ${nextFence}, ?, 1, 0, ${this.now}, ${this.now} + ?, ${this.now} + ?, ${this.now} + ?)`;
   }
 

@@ -7,6 +7,7 @@ import {
   isDeadSql,
   isDueSql,
   isInProgressSql,
+  isToSettleSql,
   isUnsettled,
   selectList,
   stateCode,
@@ -76,6 +77,70 @@ export class PostgresDialect extends Dialect {
     if (!row) return undefined;
     const answer = this.answer(row, request, row.inserted === true ? false : undefined);
     return answer ?? this.takeOver(request, row);
+  }
+
+  async claimFree(requests: readonly ClaimRequest[]): Promise<ReadonlyMap<string, ClaimResult>> {
+    const { table, fence } = this.names;
+    const columns = selectList(this.readers, 'clock.now', { prefix: 'r.' });
+    const sql = `
+      WITH clock AS MATERIALIZED (SELECT ${this.now} AS now),
+      asked AS MATERIALIZED (
+        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::text[], $5::text[], $6::text[],
+          $7::bigint[], $8::bigint[], $9::smallint[])
+          AS a (id, owner, fingerprint, scope, operation, idempotency_key, lease, ttl, state)
+      ),
+      inserted AS (
+        INSERT INTO ${table} (id, owner, fingerprint, scope, operation, idempotency_key, fence,
+          state, attempts_started, attempts_finished, claimed_at, lease_until, expires_at, sweep_at)
+        SELECT a.id, a.owner, a.fingerprint, a.scope, a.operation, a.idempotency_key,
+          nextval(${literal(fence)}), a.state, 1, 0, now, now + a.lease, now + a.ttl, now + a.ttl
+        FROM asked a, clock WHERE NOT EXISTS (SELECT 1 FROM ${table} r WHERE r.id = a.id)
+        ORDER BY a.id
+        ON CONFLICT (id) DO NOTHING
+        RETURNING *
+      )
+      SELECT true AS inserted, clock.now, ${columns} FROM inserted r, clock
+      UNION ALL
+      SELECT false, clock.now, ${columns} FROM ${table} r, clock
+      WHERE r.id IN (SELECT id FROM asked)`;
+    const rows = requests.map((request) => this.claimParameters(request));
+    const arrays = rows[0]!.map((_, column) => rows.map((row) => row[column]));
+    const found = await this.dataSource.query<Row[]>(sql, arrays);
+    return this.answers(found, requests, (row) => row.inserted === true);
+  }
+
+  /** The rows are locked in the order of their ids before one is written. */
+  async completeAll(requests: readonly CompleteRequest[]): Promise<number> {
+    const { table } = this.names;
+    const states = requests.map(({ result }) =>
+      stateCode(result === null ? 'tombstone' : 'completed'),
+    );
+    const sql = `
+      WITH mine AS MATERIALIZED (
+        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::bigint[], $5::smallint[])
+          AS m (id, owner, result, ttl, state)
+      ),
+      locked AS MATERIALIZED (
+        SELECT r.id FROM ${table} r WHERE (r.id, r.owner) IN (SELECT id, owner FROM mine)
+        ORDER BY r.id FOR UPDATE
+      ),
+      completed AS (
+        UPDATE ${table} r SET state = mine.state, result = mine.result,
+          expires_at = ${this.now} + mine.ttl, lease_until = NULL, steps = NULL,
+          attempts_finished = r.attempts_finished + 1
+        FROM mine JOIN locked USING (id)
+        WHERE r.id = mine.id AND r.owner = mine.owner AND ${isToSettleSql(this.now, 'r.')}
+        RETURNING 1
+      )
+      SELECT count(*)::int AS count FROM completed`;
+    const [row] = await this.dataSource.query<Row[]>(sql, [
+      requests.map(({ id }) => id),
+      requests.map(({ owner }) => owner),
+      requests.map(({ result }) => bytes(result)),
+      requests.map(({ ttlMs }) => ttlMs),
+      states,
+    ]);
+    return Number(row?.count);
   }
 
   private async takeOver(request: ClaimRequest, dead: Row): Promise<ClaimResult | undefined> {

@@ -9,6 +9,7 @@ import {
   claimState,
   isDueSql,
   isOwnedSql,
+  isToSettleSql,
   isUnsettled,
   selectList,
   toRecord,
@@ -77,6 +78,26 @@ export class SqliteDialect extends Dialect {
       const held = this.answer(this.read(db, request.id), request);
       return held ?? db.transaction(() => this.write(db, request)).immediate();
     });
+  }
+
+  claimFree(requests: readonly ClaimRequest[]): Promise<ReadonlyMap<string, ClaimResult>> {
+    return this.alone((db) => {
+      const claimAll = (): ReadonlyMap<string, ClaimResult> =>
+        new Map(requests.map((request) => [request.id, this.write(db, request) as ClaimResult]));
+      return db.transaction(claimAll).immediate();
+    });
+  }
+
+  completeAll(requests: readonly CompleteRequest[]): Promise<number> {
+    const isCompleted = (db: Handle, request: CompleteRequest): boolean => {
+      const { sql, parameters } = this.completion(request, isToSettleSql(this.now));
+      return this.prepare(db, sql).run(...parameters).changes > 0;
+    };
+    return this.alone((db) =>
+      db
+        .transaction(() => requests.filter((request) => isCompleted(db, request)).length)
+        .immediate(),
+    );
   }
 
   private write(db: Handle, request: ClaimRequest): ClaimResult | undefined {

@@ -1,0 +1,7 @@
+export {
+  IdempotentJob,
+  type IdempotentJobDecorator,
+  type IdempotentJobOptions,
+} from './idempotent-job.decorator.js';
+export { jobKey } from './job-key.js';
+export type { QueuedJob } from './queued-job.js';

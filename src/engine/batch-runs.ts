@@ -1,0 +1,212 @@
+import { answerOf, checkSameRequest, storeUnavailable } from './answers.js';
+import type { Attempt } from './attempt.js';
+import type { Claimer } from './claimer.js';
+import type { EngineOptions } from './engine-options.js';
+import { IdempotencyError } from './errors.js';
+import { failpoint } from './failpoints.js';
+import { newOwner } from './identity.js';
+import type { LeaseKeeper } from './lease-keeper.js';
+import { claimRequest, type Operation, type Outcome, type RunResult } from './operation.js';
+import type { Recorder } from './recorder.js';
+import type { RunningOperations } from './running-operations.js';
+import type { ClaimRequest, ClaimResult, CompleteRequest, SettleResult } from './store.js';
+import { within } from './timing.js';
+
+/** One of the operations that nobody has carried out yet. */
+export interface Fresh {
+  /** Of the operation in the batch. */
+  readonly index: number;
+  readonly attempt: Attempt;
+}
+
+/** `later`: somebody else is at it, or it is uncertain; to be run by itself when the others are through. */
+export type BatchResult = RunResult | { readonly type: 'later' };
+
+/** Many operations that are claimed together, run together, and completed together. */
+export class BatchRuns {
+  constructor(
+    private readonly options: EngineOptions,
+    private readonly claimer: Claimer,
+    private readonly recorder: Recorder,
+    private readonly leases: LeaseKeeper,
+    private readonly running: RunningOperations,
+  ) {}
+
+  /**
+   * @param work answers an outcome for each that it is given, and does not throw
+   * @throws IdempotencyError as `IdempotencyEngine.run`: before anything has run, and every claim is given back; or when
+   *   an attempt has lost its claim, and every other outcome is recorded.
+   */
+  async run(
+    operations: readonly Operation[],
+    work: (fresh: readonly Fresh[]) => Promise<readonly Outcome[]>,
+  ): Promise<BatchResult[]> {
+    const { results, fresh } = await this.claim(operations);
+    if (fresh.length === 0) {
+      return results;
+    }
+    const attempts = fresh.map(({ attempt }) => attempt);
+    attempts.forEach((attempt) => this.leases.keep(attempt));
+    const leave = this.running.enter(() => {
+      for (const attempt of attempts) {
+        attempt.lose('The application is shutting down.');
+        this.leases.drop(attempt);
+      }
+    });
+    try {
+      await failpoint('claim:after');
+      await this.settle(operations, fresh, await work(fresh), results);
+      return results;
+    } finally {
+      attempts.forEach((attempt) => attempt.isOver || this.leases.drop(attempt));
+      leave();
+    }
+  }
+
+  private async claim(
+    operations: readonly Operation[],
+  ): Promise<{ results: BatchResult[]; fresh: Fresh[] }> {
+    const requests = operations.map((each) => claimRequest(each, newOwner(), this.options.mask));
+    const askedAt = performance.now();
+    const answers = await this.ask(requests, askedAt);
+    const results: BatchResult[] = [];
+    const fresh: Fresh[] = [];
+    for (const [index, answer] of answers.entries()) {
+      const operation = operations[index]!;
+      try {
+        if (answer.type === 'held') {
+          results[index] = met(operation, answer);
+        } else {
+          const attempt = await this.claimer.claimed(operation, requests[index]!, answer, askedAt);
+          fresh.push({ index, attempt });
+          results[index] = { type: 'executed' };
+        }
+      } catch (error) {
+        await this.giveBack(requests);
+        this.reject(operation, error);
+        throw error;
+      }
+    }
+    for (const [index, { type }] of results.entries()) {
+      if (type === 'replayed') {
+        const { handler, id } = operations[index]!;
+        this.options.emit('onReplayed', { handler, record: id });
+      }
+    }
+    return { results, fresh };
+  }
+
+  private async ask(
+    requests: readonly ClaimRequest[],
+    askedAt: number,
+  ): Promise<readonly ClaimResult[]> {
+    const { store, storeTimeoutMs } = this.options;
+    await failpoint('claim:before');
+    const asked = store.claimMany(requests);
+    try {
+      const answers = await within(storeTimeoutMs, asked);
+      if (requests.every(({ leaseMs }) => performance.now() - askedAt < leaseMs)) {
+        return answers;
+      }
+      throw new Error('The claims were over before the store had answered.');
+    } catch (error) {
+      // made, or made yet
+      void Promise.allSettled([within(storeTimeoutMs, asked)]).then(() => this.giveBack(requests));
+      const isOurs =
+        error instanceof IdempotencyError && error.code !== 'IDEMPOTENCY_STORE_UNAVAILABLE';
+      throw isOurs ? error : storeUnavailable(error);
+    }
+  }
+
+  /** Nothing of it will run. */
+  private async giveBack(requests: readonly ClaimRequest[]): Promise<void> {
+    const { store, storeTimeoutMs } = this.options;
+    const released = requests.map(async ({ id, owner }) => store.release({ id, owner }, false));
+    // what is not given back ends with its lease
+    await Promise.allSettled([within(storeTimeoutMs, Promise.allSettled(released))]);
+  }
+
+  private async settle(
+    operations: readonly Operation[],
+    fresh: readonly Fresh[],
+    ended: readonly Outcome[],
+    results: BatchResult[],
+  ): Promise<void> {
+    const ends = fresh.map(({ index, attempt }, n) => {
+      attempt.finish();
+      const { outcome, problem } = attempt.progress.conclude(ended[n]!);
+      return { index, attempt, outcome, problem };
+    });
+    const toComplete = ends.flatMap(({ attempt, outcome }) => {
+      const isDone = outcome.type === 'complete' || outcome.type === 'tombstone';
+      return isDone ? [completion(attempt, outcome)] : [];
+    });
+    const completed = await this.complete(toComplete);
+    const errors: unknown[] = [];
+    for (const { index, attempt, outcome, problem } of ends) {
+      const operation = operations[index]!;
+      if (problem !== undefined) errors.push(problem);
+      if (completed.has(attempt.owner)) {
+        this.leases.drop(attempt);
+        const stored = outcome.type === 'complete';
+        const { handler, id: record } = operation;
+        this.options.emit('onExecuted', { handler, record, attempt: attempt.attempt, stored });
+        continue;
+      }
+      try {
+        results[index] = await this.recorder.settle(operation, attempt, outcome);
+      } catch (error) {
+        this.leases.drop(attempt);
+        this.reject(operation, error);
+        errors.push(error);
+      }
+    }
+    if (errors.length > 0) {
+      throw errors[0];
+    }
+  }
+
+  /** Answers the owners whose outcomes are recorded; the others are seen to one by one. */
+  private async complete(requests: readonly CompleteRequest[]): Promise<ReadonlySet<string>> {
+    const { store, storeTimeoutMs } = this.options;
+    if (requests.length === 0) {
+      return new Set();
+    }
+    let settled: readonly SettleResult[] = [];
+    try {
+      await failpoint('complete:before');
+      settled = await within(storeTimeoutMs, store.completeMany(requests));
+      await failpoint('complete:after');
+    } catch {
+      // away, or it cannot take one of them
+    }
+    return new Set(
+      requests.filter((_, n) => settled[n]?.applied === true).map(({ owner }) => owner),
+    );
+  }
+
+  private reject({ handler, id }: Operation, error: unknown): void {
+    if (error instanceof IdempotencyError) {
+      this.options.emit('onRejected', { handler, record: id, code: error.code });
+    }
+  }
+}
+
+function completion({ id, owner, ttlMs }: Attempt, outcome: Outcome): CompleteRequest {
+  return { id, owner, ttlMs, result: outcome.type === 'complete' ? outcome.result : null };
+}
+
+function met(
+  { policy, fingerprint }: Operation,
+  { record, now }: Extract<ClaimResult, { type: 'held' }>,
+): BatchResult {
+  const waits = record.state === 'in-progress' && policy.onConcurrent === 'wait';
+  const asks =
+    record.state === 'uncertain' &&
+    (policy.onUnknownOutcome === 'rerun' || typeof policy.onUnknownOutcome === 'function');
+  if (waits || asks) {
+    checkSameRequest(record.fingerprint, fingerprint);
+    return { type: 'later' };
+  }
+  return answerOf(record, fingerprint, now);
+}
