@@ -133,7 +133,7 @@ describe('The key of a message', () => {
   });
 
   it('is no field of a payload that is no CloudEvent', () => {
-    expect(() => keyOf({ payload: { id: '1', source: '/a' } })).toThrow();
+    expect(() => keyOf({ payload: { id: '1', source: '/a' } })).toThrow('the message has no id');
   });
 
   it.each([[null], ['text'], [7], [undefined], [[{ id: 'a' }]]])(
