@@ -8,7 +8,7 @@ import {
   type OperationSettings,
 } from '../idempotency.settings.js';
 import type { IdempotentMetadata } from '../idempotent.metadata.js';
-import { entryPointOf, isMessageHandler, mayBeLost } from '../messaging/handler-kind.js';
+import { entryPointOf, isMessageHandler, isRabbitEventHandler } from '../messaging/handler-kind.js';
 import { misconfigured } from '../options-check.js';
 import type { MessageSettings } from '../messaging/message-options.js';
 import { answersByItself } from './response-handling.js';
@@ -74,7 +74,7 @@ export class RouteSettingsRegistry {
           'tries. Leave it out here.',
       );
     }
-    if (own.attempts !== undefined && settings.noAck === true && mayBeLost(handler)) {
+    if (own.attempts !== undefined && settings.noAck === true && isRabbitEventHandler(handler)) {
       throw misconfigured(
         where,
         "option 'attempts' needs a message that comes again, and with noAck: true RabbitMQ forgets it when it is " +

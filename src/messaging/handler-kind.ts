@@ -31,8 +31,8 @@ export function isEventHandler(handler: object): boolean {
   return Reflect.getMetadata(HANDLER_TYPE, handler) === EVENT;
 }
 
-/** Whether it may get events of RabbitMQ by Nest's transport, which nobody sends again. */
-export function mayBeLost(handler: object): boolean {
+/** Whether it may get events of RabbitMQ by Nest's transport. */
+export function isRabbitEventHandler(handler: object): boolean {
   const transport: unknown = Reflect.getMetadata(TRANSPORT, handler);
   return isEventHandler(handler) && (transport === undefined || transport === RABBITMQ);
 }

@@ -1,23 +1,33 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, UseInterceptors } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { IDEMPOTENT_METADATA } from '../idempotency.constants.js';
-import { entryPointOf, isEventHandler, patternsOf } from './handler-kind.js';
+import { isRabbitEventHandler, patternsOf } from './handler-kind.js';
 import { matchesPattern } from './rabbitmq/pattern.js';
+import { siblingInterceptor } from './rabbitmq/sibling-interceptor.js';
 
-/** Nest's metadata key of the transport of a message handler, and the value that means RabbitMQ. */
-const TRANSPORT = 'microservices:transport';
-const RABBITMQ = 5;
+/** Classes may belong to many applications. */
+const watched = new WeakSet<object>();
 
 /** Which decorated handlers there are for an event: each of them gets every delivery of it. */
 @Injectable()
 export class MessageHandlers {
-  private patterns: readonly string[] | undefined;
+  private readonly patterns: readonly string[];
 
-  constructor(@Inject(ModulesContainer) private readonly modules: ModulesContainer) {}
+  constructor(@Inject(ModulesContainer) modules: ModulesContainer) {
+    const all = [...eventHandlers(modules)];
+    this.patterns = all.filter(isDecorated).flatMap(({ value }) => patternsOf(value));
+    // before Nest reads, when it listens, what is bound to them
+    all
+      .filter((handler) => !isDecorated(handler) && !watched.has(handler.value))
+      .filter(({ value }) => patternsOf(value).some((pattern) => this.patterns.includes(pattern)))
+      .forEach(({ prototype, name, value }) => {
+        watched.add(value);
+        UseInterceptors(siblingInterceptor)(prototype, name, { value });
+      });
+  }
 
   /** How many decorated handlers RabbitMQ's deliveries of this event reach; at least the one that asks. */
   ofEvent(routingKey: string): number {
-    this.patterns ??= [...this.eventPatterns()];
     const exact = this.patterns.filter((pattern) => pattern === routingKey).length;
     // Nest asks the wildcards only when nobody has the very pattern
     const meant = exact > 0 ? exact : this.firstWildcard(routingKey);
@@ -25,27 +35,31 @@ export class MessageHandlers {
   }
 
   private firstWildcard(routingKey: string): number {
-    const { patterns = [] } = this;
+    const { patterns } = this;
     const first = patterns.find((pattern) => matchesPattern(pattern, routingKey));
     return patterns.filter((pattern) => pattern === first).length;
   }
+}
 
-  private *eventPatterns(): Generator<string> {
-    for (const { controllers } of this.modules.values()) {
-      for (const { metatype } of controllers.values()) {
-        for (const handler of decoratedOf((metatype as { prototype?: object } | null)?.prototype)) {
-          const transport = Reflect.getMetadata(TRANSPORT, handler) as unknown;
-          const isRabbit = transport === undefined || transport === RABBITMQ;
-          if (isRabbit && isEventHandler(handler)) {
-            yield* patternsOf(handler);
-          }
-        }
-      }
+interface EventHandler {
+  readonly prototype: object;
+  readonly name: string;
+  readonly value: object;
+}
+
+function isDecorated({ value }: EventHandler): boolean {
+  return Reflect.hasMetadata(IDEMPOTENT_METADATA, value);
+}
+
+function* eventHandlers(modules: ModulesContainer): Generator<EventHandler> {
+  for (const { controllers } of modules.values()) {
+    for (const { metatype } of controllers.values()) {
+      yield* eventHandlersOf((metatype as { prototype?: object } | null)?.prototype);
     }
   }
 }
 
-function* decoratedOf(prototype: object | undefined): Generator<object> {
+function* eventHandlersOf(prototype: object | undefined): Generator<EventHandler> {
   const seen = new Set<string>();
   let level: object | null | undefined = prototype;
   while (level != null && level !== Object.prototype) {
@@ -53,11 +67,8 @@ function* decoratedOf(prototype: object | undefined): Generator<object> {
       if (typeof value === 'function' && name !== 'constructor' && !seen.has(name)) {
         seen.add(name);
         const handler = value as object;
-        if (
-          entryPointOf(handler) === 'message' &&
-          Reflect.hasMetadata(IDEMPOTENT_METADATA, handler)
-        ) {
-          yield handler;
+        if (isRabbitEventHandler(handler)) {
+          yield { prototype: level, name, value: handler };
         }
       }
     }

@@ -198,8 +198,8 @@ export class MessageHandling implements OnModuleDestroy {
     const handlers = isEventHandler(context.getHandler())
       ? this.handlers.ofEvent(String(rabbit.getPattern()))
       : 1;
-    const delivery = RabbitDelivery.of(rabbit as never, handlers, this.closing.signal);
-    return new RabbitSettlement(message, delivery);
+    const delivery = RabbitDelivery.of(rabbit as never);
+    return new RabbitSettlement(message, delivery, handlers, this.closing.signal);
   }
 }
 

@@ -19,8 +19,11 @@ import {
 import { EMPTY, timeout, type Observable } from 'rxjs';
 import { Idempotent, memoryStore, type IdempotencyStore } from 'nestjs-idempotency';
 import { clearFailpoints, setFailpoint } from 'nestjs-idempotency/testing';
+import { TypeOrmStore } from 'nestjs-idempotency/typeorm';
+import { createTestDatabase } from '../support/databases.js';
 import { eventually } from '../support/http.js';
 import { TestGate } from '../support/gate.js';
+import { EntryEntity } from '../support/ledger.js';
 import { Doings } from '../support/messages/message-shop.js';
 import {
   hybrid,
@@ -91,6 +94,38 @@ const channelOf = (context: RmqContext) => context.getChannelRef() as Channel;
       expect(await queue.unacked()).toBe(1);
       gate.open();
       await queue.isSettled();
+    });
+
+    it('after the commit of a transactional handler', async () => {
+      const database = await createTestDatabase('postgres');
+      try {
+        const dataSource = await database.open({ entities: [EntryEntity], synchronize: true });
+        store = new TypeOrmStore(dataSource);
+        const entries = dataSource.getRepository(EntryEntity);
+        const gate = new TestGate();
+        setFailpoint('commit:before', () => gate.pass());
+        @Controller()
+        class Shop {
+          @EventPattern<string>('placed')
+          @Idempotent({ mode: 'transactional' })
+          async placed(@Ctx() context: RmqContext): Promise<void> {
+            await entries.insert({ name: 'A-1' });
+            channelOf(context).ack(context.getMessage());
+          }
+        }
+        await start(Shop);
+        await queue.emit('placed', '1');
+        await gate.reached;
+        expect(await queue.unacked()).toBe(1);
+        gate.open();
+        await queue.isSettled();
+        await queue.emit('placed', '1');
+        await queue.isSettled();
+        expect(await entries.count()).toBe(1);
+      } finally {
+        await Promise.all(apps.splice(0).map((app) => app.close()));
+        await database.drop();
+      }
     });
 
     it('skipped duplicates', async () => {
@@ -191,12 +226,16 @@ const channelOf = (context: RmqContext) => context.getChannelRef() as Channel;
         @Controller()
         class Plain {
           @EventPattern<string>('placed')
-          plain(_data: object, context: RmqContext): void {
+          plain(@Ctx() context: RmqContext): void {
             doings.did('plain');
             channelOf(context).ack(context.getMessage());
           }
         }
         const decorated = placed(() => doings.gate.pass());
+        // the other one is there before it
+        UseGuards({ canActivate: () => new Promise((resolve) => setImmediate(resolve, true)) })(
+          decorated,
+        );
         const controllers = place === 'before' ? [Plain, decorated] : [decorated, Plain];
         apps.push(await startConsumer(queue.server(), { store, controllers }));
         await queue.emit('placed', '1');

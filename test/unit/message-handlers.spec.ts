@@ -7,7 +7,7 @@ import {
   Transport,
 } from '@nestjs/microservices';
 import { IDEMPOTENCY_CODES } from '../../src/engine/errors.js';
-import { entryPointOf, mayBeLost, patternsOf } from '../../src/messaging/handler-kind.js';
+import { entryPointOf, isRabbitEventHandler, patternsOf } from '../../src/messaging/handler-kind.js';
 import { matchesPattern } from '../../src/messaging/rabbitmq/pattern.js';
 import { ACK, DEAD_LETTER, requeue, together } from '../../src/messaging/rabbitmq/verdict.js';
 import { refusalOf } from '../../src/messaging/refusal.js';
@@ -70,10 +70,10 @@ describe('Who calls a handler', () => {
   });
 
   it('may lose it, where RabbitMQ hands it events', () => {
-    expect(mayBeLost(handlerOf(EventPattern<string>('a')))).toBe(true);
-    expect(mayBeLost(handlerOf(EventPattern<string>('a', Transport.RMQ)))).toBe(true);
-    expect(mayBeLost(handlerOf(EventPattern<string>('a', Transport.KAFKA)))).toBe(false);
-    expect(mayBeLost(handlerOf(MessagePattern('a')))).toBe(false);
+    expect(isRabbitEventHandler(handlerOf(EventPattern<string>('a')))).toBe(true);
+    expect(isRabbitEventHandler(handlerOf(EventPattern<string>('a', Transport.RMQ)))).toBe(true);
+    expect(isRabbitEventHandler(handlerOf(EventPattern<string>('a', Transport.KAFKA)))).toBe(false);
+    expect(isRabbitEventHandler(handlerOf(MessagePattern('a')))).toBe(false);
   });
 });
 

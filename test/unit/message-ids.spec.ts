@@ -133,7 +133,7 @@ describe('The key of a message', () => {
   });
 
   it('is no field of a payload that is no CloudEvent', () => {
-    expect(() => keyOf({ payload: { id: '1', source: '/a' } })).toThrow('the message has no id');
+    expect(() => keyOf({ payload: { id: '1', source: '/a' } })).toThrow('has no id');
   });
 
   it.each([[null], ['text'], [7], [undefined], [[{ id: 'a' }]]])(

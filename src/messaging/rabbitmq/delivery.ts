@@ -27,12 +27,13 @@ export class RabbitDelivery {
   private readonly said = new Map<string | undefined, Verdict>();
   private readonly ended: Verdict[] = [];
   private readonly channel: Channel;
+  /** Handlers that are not decorated, and run. */
+  private siblings = 0;
+  private carriesOut: (() => void) | undefined;
 
-  /** @param handlers how many of its handlers will tell how they ended */
-  static of(context: RabbitContext, handlers: number, closing: AbortSignal): RabbitDelivery {
+  static of(context: RabbitContext): RabbitDelivery {
     const message = context.getMessage();
-    const delivery =
-      deliveries.get(message) ?? new RabbitDelivery(context, message, handlers, closing);
+    const delivery = deliveries.get(message) ?? new RabbitDelivery(context, message);
     deliveries.set(message, delivery);
     return delivery;
   }
@@ -40,8 +41,6 @@ export class RabbitDelivery {
   private constructor(
     context: RabbitContext,
     private readonly message: object,
-    private readonly handlers: number,
-    private readonly closing: AbortSignal,
   ) {
     const args = context.getArgs();
     this.channel = args[1] as Channel;
@@ -54,20 +53,45 @@ export class RabbitDelivery {
     return this.said.get(operation);
   }
 
-  /** One of its handlers has ended, and its outcome is durable. */
-  end(verdict: Verdict): void {
+  siblingBegins(): void {
+    this.siblings += 1;
+  }
+
+  siblingEnds(): void {
+    this.siblings -= 1;
+    this.carryOutWhenAllEnded();
+  }
+
+  /**
+   * One of its handlers has ended, and its outcome is durable.
+   *
+   * @param handlers how many of them tell this
+   */
+  end(verdict: Verdict, handlers: number, closing: AbortSignal): void {
     this.ended.push(verdict);
-    if (this.ended.length === this.handlers) {
-      const unprotected = this.said.get(undefined);
-      void this.carryOut(together(unprotected ? [...this.ended, unprotected] : this.ended));
+    if (this.ended.length === handlers) {
+      this.carriesOut = () => {
+        const unprotected = this.said.get(undefined);
+        const verdicts = unprotected ? [...this.ended, unprotected] : this.ended;
+        void this.carryOut(together(verdicts), closing);
+      };
+      this.carryOutWhenAllEnded();
     }
   }
 
-  private async carryOut(verdict: Verdict): Promise<void> {
-    if (verdict.type === 'nack' && verdict.delayMs > 0) {
-      await pause(verdict.delayMs, this.closing);
+  private carryOutWhenAllEnded(): void {
+    if (this.siblings === 0) {
+      const { carriesOut } = this;
+      this.carriesOut = undefined;
+      carriesOut?.();
     }
-    if (verdict.type === 'nack' && verdict.requeue && this.closing.aborted) {
+  }
+
+  private async carryOut(verdict: Verdict, closing: AbortSignal): Promise<void> {
+    if (verdict.type === 'nack' && verdict.delayMs > 0) {
+      await pause(verdict.delayMs, closing);
+    }
+    if (verdict.type === 'nack' && verdict.requeue && closing.aborted) {
       // given back now, it would come straight back to us; the closing of the channel gives it to others
       return;
     }
@@ -88,7 +112,7 @@ export class RabbitDelivery {
       if (message !== this.message) {
         return pass();
       }
-      this.said.set(calls.getStore()?.operation?.id, verdict);
+      this.said.set(handlersOperation(), verdict);
     };
     const { channel } = this;
     const own: Channel = {
@@ -110,4 +134,13 @@ export class RabbitDelivery {
       },
     });
   }
+}
+
+/** Of the handler, however many operations it has begun inside of its own. */
+function handlersOperation(): string | undefined {
+  let call = calls.getStore();
+  while (call?.outer !== undefined) {
+    call = call.outer;
+  }
+  return call?.operation?.id;
 }

@@ -58,7 +58,7 @@ function isNack(value: unknown): boolean {
   return (
     value !== null &&
     typeof value === 'object' &&
-    value.constructor.name === 'Nack' &&
+    (value.constructor as { name?: string } | undefined)?.name === 'Nack' &&
     'requeue' in value
   );
 }

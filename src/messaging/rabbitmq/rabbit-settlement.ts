@@ -13,6 +13,9 @@ export class RabbitSettlement implements Settlement {
   constructor(
     private readonly message: IncomingMessage,
     private readonly delivery: RabbitDelivery,
+    /** How many handlers settle it together. */
+    private readonly handlers: number,
+    private readonly closing: AbortSignal,
   ) {}
 
   isRejected(operation: string | undefined): boolean {
@@ -23,7 +26,7 @@ export class RabbitSettlement implements Settlement {
     const { end, operation } = ended;
     const isParked = 'isParked' in end && end.isParked;
     const said = isParked ? undefined : this.delivery.saidBy(operation);
-    this.delivery.end(said ?? this.verdict(ended));
+    this.delivery.end(said ?? this.verdict(ended), this.handlers, this.closing);
     switch (end.type) {
       case 'done':
       case 'rejected':
