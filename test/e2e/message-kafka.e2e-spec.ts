@@ -200,7 +200,7 @@ describe('Messages of Kafka', () => {
   });
 
   it('does not block its partition with what would be refused for ever', async () => {
-    await expect(sent('poison', withKey('k1'))).rejects.toBeDefined();
+    await sent('poison', withKey('k1')); // its last attempt
     await sent('poison', withKey('k1')); // parked
     expect(doings.times('poison')).toBe(1);
     const longAgo = '01890a5d-ac96-774b-bcce-b302099a8057';
