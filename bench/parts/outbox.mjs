@@ -29,7 +29,7 @@ export async function outbox({ rounds, outboxMessages: count }) {
 PostgreSQL. *Throughput*: ${count} messages wait in the table, and relays in processes of their own, each with a pool of its
 own, hand them to a sink that takes a millisecond; from the first one to the last, which includes that they do not start at once, over ${rounds} rounds: the median
 (lowest–highest). *Latency*: another process writes ${PER_SECOND} messages a second, one transaction each; from the row's insert to
-the sink's answer, in milliseconds. The relays learn of those by looking once a second, as they are in other processes than the writer.
+the sink's answer, in milliseconds. Relays in other processes than the writer are told by NOTIFY.
 
 ${table(['Relays', 'messages/s', 'latency p50', 'latency p99'], rows)}
 

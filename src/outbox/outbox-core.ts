@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
 import { createDialect, withSchemaOf } from '../stores/typeorm/dialects/create-dialect.js';
+import { Notifications } from './notifications.js';
 import { OutboxTable } from './outbox-table.js';
 import type { OutboxSettings } from './outbox.settings.js';
 import { persistently, storeUnavailable } from './persistently.js';
@@ -27,7 +28,9 @@ export async function openOutbox(
   const names = outboxNames(dialect.name, withSchemaOf(dataSource, given));
   const rows = new OutboxTable(dataSource, dialect, names);
   await persistently(dialect, () => rows.init());
-  const wakeUp = new WakeUp(dataSource);
+  const others =
+    dialect.name === 'postgres' ? new Notifications(dataSource, names.channel) : undefined;
+  const wakeUp = new WakeUp(dataSource, others);
   const writer = new OutboxWriter(dataSource, dialect, names, [...sinks.keys()], wakeUp);
   return { dataSource, table: rows, writer, wakeUp };
 }

@@ -114,6 +114,7 @@ export class OutboxModule
   /** Before the connections of the application are closed. */
   async beforeApplicationShutdown(): Promise<void> {
     await this.relay.stop();
+    await (await this.opening)?.wakeUp.close();
   }
 }
 

@@ -21,6 +21,8 @@ export interface OutboxNames {
   readonly slots: string;
   readonly stateIndex: string;
   readonly orderIndex: string;
+  /** On which PostgreSQL tells relays of messages. */
+  readonly channel: string;
   /** Without quotes, for messages. */
   readonly plain: string;
 }
@@ -60,6 +62,7 @@ export function outboxNames(dialect: DialectName, options: OutboxTableOptions): 
     slots: path(`${table}_slot`),
     stateIndex: quoted(`${table}_state`),
     orderIndex: quoted(`${table}_order`),
+    channel: quoted(table),
     plain: table,
   };
 }

@@ -1,12 +1,17 @@
 import type { DataSource, QueryRunner } from 'typeorm';
 import { scopeOf } from '../transactions/transaction-scope.js';
+import type { Notifications } from './notifications.js';
 
 /** Tells relays that a message was committed. A hint only: whoever misses it finds the message by polling. */
 export class WakeUp {
   private readonly waiting = new WeakSet<QueryRunner>();
   private readonly listeners = new Set<() => void>();
 
-  constructor(private readonly dataSource: DataSource) {
+  constructor(
+    private readonly dataSource: DataSource,
+    /** Where other processes can be told. */
+    private readonly others: Notifications | undefined,
+  ) {
     // TypeORM asks each subscriber only for what it has
     dataSource.subscribers.push({
       afterTransactionCommit: ({ queryRunner }) => {
@@ -18,7 +23,14 @@ export class WakeUp {
   }
 
   listen(listener: () => void): void {
+    if (this.listeners.size === 0) {
+      this.others?.listen(() => this.callOwn());
+    }
     this.listeners.add(listener);
+  }
+
+  async close(): Promise<void> {
+    await this.others?.close();
   }
 
   /** A message was written: by itself, or in a transaction that is still open. */
@@ -33,6 +45,13 @@ export class WakeUp {
   }
 
   call(): void {
+    if (this.listeners.size === 0) {
+      this.others?.tell(); // who sends messages himself needs nobody else for them
+    }
+    this.callOwn();
+  }
+
+  private callOwn(): void {
     for (const listener of this.listeners) {
       listener();
     }

@@ -287,7 +287,7 @@ describe.each(availableDialects())('the outbox on %s', (dialect) => {
       expect(await stage.rows()).toHaveLength(2);
       expect(await app.outbox.discard(id)).toBe(true);
       await isEmpty();
-      expect(failures.at(-1)).toBe('sent behind 1');
+      expect(failures).toContain('sent behind 1');
       expect(await app.outbox.discard(id)).toBe(false);
     });
 
