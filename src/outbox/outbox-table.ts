@@ -134,7 +134,7 @@ export class OutboxTable {
     const { table } = this.names;
     const taken = await this.execute(
       `${this.update} owner = ?, lease_until = ${this.now} + ?, attempts = attempts + 1 ` +
-        `WHERE ${those} AND state = ${PENDING} AND lease_until <= ${this.now}`,
+        `WHERE ${those} AND state = ${PENDING} AND lease_until <= ${this.now} AND available_at <= ${this.now}`,
       [owner, leaseMs],
     );
     if (taken === 0) {
