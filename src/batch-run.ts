@@ -213,7 +213,7 @@ function callOf(
   for (const { index, once } of fresh) {
     const outer = own.at(-1) ?? calls.getStore();
     const operation = operations[index];
-    own.push({ once, operation, outer, handlerStarted: false, isOver: false });
+    own.push({ once, operation, outer, isShared: true, handlerStarted: false, isOver: false });
   }
   return {
     inner: own.at(-1)!,

@@ -8,6 +8,8 @@ export interface Call {
   readonly once: IdempotencyContext | undefined;
   /** What runs, so that an inner call of the same operation joins it. */
   readonly operation: Operation | undefined;
+  /** The work belongs to many operations at once, of which this is one. */
+  readonly isShared?: boolean;
   /** The call around this one. */
   readonly outer: Call | undefined;
   /** Whether the handler itself was reached, past guards and pipes. */

@@ -2,12 +2,14 @@
 const STEERING = new Set([
   // BullMQ: the job was moved, and comes again
   'DelayedError',
-  'RateLimitError',
   'WaitingChildrenError',
   'WaitingError',
   // Nest on Kafka
   'KafkaRetriableException',
 ]);
+
+/** By its text alone BullMQ itself knows its RateLimitError; others have errors of that name, and mean a failure. */
+const RATE_LIMITED = 'bullmq:rateLimitExceeded';
 
 /**
  * Whether what was thrown is neither success nor failure, but a word to the framework that runs the handler: run
@@ -16,6 +18,9 @@ const STEERING = new Set([
 export function isControlFlow(error: unknown): boolean {
   if (!(error instanceof Error)) {
     return false;
+  }
+  if (error.message === RATE_LIMITED) {
+    return true;
   }
   const { retriable } = error as { retriable?: unknown };
   return namesOf(error).some(

@@ -1,4 +1,4 @@
-import { parked, storeUnavailable } from './answers.js';
+import { inProgress, parked, storeUnavailable } from './answers.js';
 import type { EngineOptions } from './engine-options.js';
 import type { Operation } from './operation.js';
 import type { Claim } from './store.js';
@@ -15,7 +15,7 @@ export function isExhausted(
 /**
  * Parks what was claimed and will not be run.
  *
- * @throws IdempotencyError `…_PARKED`; `…_STORE_UNAVAILABLE` when that could not be recorded, which leaves it to the
+ * @throws IdempotencyError `…_PARKED`; `…_IN_PROGRESS` when another attempt has it; `…_STORE_UNAVAILABLE` when that could not be recorded, which leaves it to the
  *   next claim.
  */
 export async function parkUnrun(
@@ -28,11 +28,13 @@ export async function parkUnrun(
     await before?.();
     return store.park({ id: claim.id, owner: claim.owner }, null);
   };
-  const { applied } = await within(storeTimeoutMs, park()).catch((error: unknown) => {
+  const settled = await within(storeTimeoutMs, park()).catch((error: unknown) => {
     throw storeUnavailable(error);
   });
-  if (applied) {
+  if (settled.applied) {
     emit('onParked', { handler: operation.handler, record: operation.id, attempt: claim.attempt });
+  } else if (settled.record?.state !== 'parked') {
+    throw inProgress(); // it was redriven meanwhile, and is somebody else's
   }
   throw parked();
 }

@@ -20,7 +20,7 @@ export interface OutgoingOptions {
   readonly delay?: Duration;
   readonly headers?: Readonly<Record<string, string>>;
   /**
-   * What the receiver knows the message by; two messages with the same id are one. 1 to 128 printable ASCII
+   * What the receiver knows the message by; two messages with the same id are one, over all sinks. 1 to 128 printable ASCII
    * characters.
    * @default inside of an operation, the same in every attempt of its key; outside, a random one
    */

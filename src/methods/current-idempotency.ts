@@ -10,7 +10,14 @@ import { misconfigured } from '../options-check.js';
  *   without a key.
  */
 export function currentIdempotency(): IdempotencyContext {
-  const once = calls.getStore()?.once;
+  const call = calls.getStore();
+  if (call?.isShared === true) {
+    throw misconfigured(
+      'currentIdempotency()',
+      'the code works on many items of a batch at once, each of which has one. Use the once of the item.',
+    );
+  }
+  const once = call?.once;
   if (once === undefined) {
     throw misconfigured(
       'currentIdempotency()',

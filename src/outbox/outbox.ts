@@ -32,8 +32,15 @@ export class Outbox implements OutgoingMessages {
    *
    * @throws as `once.outbox.emit()`
    */
-  emit(pattern: string, payload: unknown, options?: OutgoingOptions): Promise<string> {
+  async emit(pattern: string, payload: unknown, options?: OutgoingOptions): Promise<string> {
     const call = calls.getStore();
+    if (call?.isShared === true && !call.isOver) {
+      throw misconfigured(
+        'Outbox.emit()',
+        'it is called for many items of a batch at once, and cannot know whose message it is. Write ' +
+          'item.once.outbox.emit(…), with the item that it tells of.',
+      );
+    }
     const messages =
       call?.once !== undefined && !call.isOver ? call.once.outbox : this.opened().writer;
     return messages.emit(pattern, payload, options);

@@ -33,8 +33,9 @@ export class OutboxWriter implements OutgoingMessages {
       return message.id;
     }
     if (scopeOf(this.dataSource)?.isOpen === true) {
-      // not sent again: an error may have undone what is around it
-      await this.write(message, this.own).catch((error: unknown) => {
+      // by way of TypeORM, where it takes its turn and counts as a statement of the work; and not sent again, as an
+      // error may have undone what is around it
+      await this.write(message, this.joined).catch((error: unknown) => {
         throw storeUnavailable(error);
       });
     } else {
@@ -48,6 +49,9 @@ export class OutboxWriter implements OutgoingMessages {
     sql.startsWith('SELECT')
       ? this.dialect.select(sql, parameters)
       : this.dialect.execute(sql, parameters);
+
+  private readonly joined: Send = (sql, parameters) =>
+    this.dataSource.query(this.dialect.placed(sql), [...parameters]);
 
   /** The lock of an ordering key must last until the message is committed, and so needs a transaction. */
   private async writeAlone(message: NewMessage): Promise<void> {

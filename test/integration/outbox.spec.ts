@@ -79,6 +79,42 @@ describe.each(availableDialects())('the outbox on %s', (dialect) => {
       expect(patterns()).toEqual(['kept']);
     });
 
+    it('does not go with a part beside it that is rolled back', async () => {
+      const { service, dataSource } = await stage.start({ relay: false });
+      await service.execute({ key: 'k', mode: 'transactional' }, async (once) => {
+        const part = dataSource.transaction(async (manager) => {
+          await manager.query('SELECT 1');
+          throw new Error('only this part');
+        });
+        await Promise.allSettled([part, once.outbox.emit('p', 1)]);
+      });
+      expect(await stage.rows()).toHaveLength(1);
+    });
+
+    it('of a step is undone with its attempt, and the step runs again', async () => {
+      const { service } = await stage.start({ relay: false });
+      let runs = 0;
+      const attempt = () =>
+        service.execute({ key: 'k', mode: 'transactional' }, async (once) => {
+          await once.step('tell', async () => void (await once.outbox.emit('p', 1)));
+          runs += 1;
+          if (runs === 1) throw new Error('after the step');
+        });
+      await expect(attempt()).rejects.toThrow('after the step');
+      await attempt();
+      expect(await stage.rows()).toHaveLength(1);
+    });
+
+    it('of many items at once is asked whose it is', async () => {
+      const { service, outbox } = await stage.start({ relay: false });
+      const batch = service.executeBatch({ items: ['a', 'b'], key: (item) => item }, async () => {
+        await outbox.emit('p', 1);
+        return [1, 2];
+      });
+      await expect(batch).rejects.toThrow('item.once.outbox.emit');
+      expect(await stage.rows()).toEqual([]);
+    });
+
     it('has the same id in every run of its key', async () => {
       const { service } = await stage.start();
       const ids: string[][] = [];

@@ -2,7 +2,7 @@ import { isControlFlow } from '../../src/engine/control-flow.js';
 import { decodeFailure, encodeFailure } from '../../src/engine/last-failure.js';
 import type { AttemptsPolicy, Outcome } from '../../src/engine/operation.js';
 import { Bench, pass, RELEASE, UNCERTAIN, useFakeTime } from '../support/engine/bench.js';
-import { fails, losesReply } from '../support/engine/probe-store.js';
+import { fails, losesReply, type Fault } from '../support/engine/probe-store.js';
 import { transactionalBench } from '../support/engine/transactional-store.js';
 
 useFakeTime();
@@ -94,6 +94,20 @@ describe('counted attempts', () => {
     expect(bench.runs).toBe(3);
   });
 
+  it.each([
+    ['somebody has redriven it', 'IN_PROGRESS', null],
+    ['it is parked already', 'PARKED', { state: 'parked' }],
+  ])('are not parked again where %s', async (_case, code, record) => {
+    const bench = await Bench.started();
+    for (let n = 0; n < 3; n += 1) {
+      await dies(bench);
+    }
+    bench.store.plan('park', (async () => ({ applied: false, record })) as unknown as Fault);
+    expect(await bench.run('x', { attempts })).toBe(code);
+    expect(bench.told).not.toContain('onParked');
+    expect(bench.runs).toBe(3);
+  });
+
   it('leave an uncertain outcome uncertain', async () => {
     const bench = await Bench.started();
     expect(await bench.run(UNCERTAIN, { attempts: { ...attempts, max: 1 } })).toBe('executed');
@@ -164,7 +178,8 @@ describe('what frameworks steer with', () => {
     [named('DelayedError'), true],
     [named('WaitingError'), true],
     [named('WaitingChildrenError'), true],
-    [named('RateLimitError'), true],
+    [new Error('bullmq:rateLimitExceeded'), true],
+    [named('RateLimitError'), false],
     [named('UnrecoverableError'), false],
     [new KafkaRetriableException(), true],
     [new OurRetriable(), true],
