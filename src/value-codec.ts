@@ -58,7 +58,7 @@ export function encodeError(error: unknown): Uint8Array | undefined {
 
 /** What an `RpcException` of the optional `@nestjs/microservices` was made of. */
 function toldByRpc(error: unknown): { readonly error: string | object } | undefined {
-  const { getError } = error as { getError?: () => string | object };
+  const { getError } = (error ?? {}) as { getError?: () => string | object };
   return error instanceof Error && typeof getError === 'function'
     ? { error: getError.call(error) }
     : undefined;

@@ -16,7 +16,7 @@ export class KafkaSettlement implements Settlement {
       case 'rejected':
         return end.value;
       case 'failed':
-        if (end.isParked && !this.message.isRequest) {
+        if ((end.isParked || end.isReplay) && !this.message.isRequest) {
           return undefined; // it goes no further, and those behind it do
         }
         throw end.error;

@@ -103,17 +103,19 @@ export class MessageHandling implements OnModuleDestroy {
       end,
       operation: operation?.id,
       retryMs:
-        end.type === 'failed' || end.type === 'rejected'
-          ? (settings.policy.attempts?.delayMs ?? doubling)(attempt)
-          : 0,
+        end.type === 'failed' || end.type === 'rejected' ? this.delayAfter(attempt, settings) : 0,
     });
     try {
       // brokers deliver before a hybrid application has called its hooks
       await this.engine.start();
-      operation = this.operations.operation(message, context, settings);
+      operation = await this.operations.operation(message, context, settings);
       if (operation === undefined) {
-        const value = await calls.run(newCall(), work);
-        return ended({ type: 'done', value, isReplay: false });
+        const unprotected = calls.run(newCall(), work).then(
+          (value): MessageEnd => ({ type: 'done', value, isReplay: false }),
+          // whatever it is, it is the handler's own
+          (error: unknown) => failed(error, { isReplay: false, isParked: false }),
+        );
+        return ended(await unprotected);
       }
       if (enclosing(operation.id) !== undefined) {
         return 'joined';
@@ -138,6 +140,18 @@ export class MessageHandling implements OnModuleDestroy {
       }
       this.report(error, message, settings, operation !== undefined);
       return ended({ type: 'refused', error });
+    }
+  }
+
+  /** A function of the application that fails must not keep the message from being settled. */
+  private delayAfter(attempt: number, { name, policy: { attempts } }: RouteSettings): number {
+    try {
+      return (attempts?.delayMs ?? doubling)(attempt);
+    } catch (error) {
+      if (error instanceof IdempotencyError) {
+        this.refusals.log(error, name);
+      }
+      return doubling(attempt);
     }
   }
 

@@ -2,7 +2,7 @@ import { Inject, Injectable, type ExecutionContext } from '@nestjs/common';
 import { isObservable } from 'rxjs';
 import { recordId, type Identity } from '../engine/identity.js';
 import type { Operation } from '../engine/operation.js';
-import { principalOf } from '../http/request-scope.js';
+import { credentialsDigest, principalOf } from '../http/request-scope.js';
 import type { RouteSettings } from '../http/route-settings.js';
 import { IDEMPOTENCY_SETTINGS } from '../idempotency.constants.js';
 import type { HttpRequest } from '../idempotency.options.js';
@@ -24,11 +24,11 @@ export class MessageOperations {
    *
    * @throws IdempotencyError `…_KEY_MISSING`, `…_KEY_INVALID`, `…_MISCONFIGURED`
    */
-  operation(
+  async operation(
     message: IncomingMessage,
     context: ExecutionContext,
     settings: RouteSettings,
-  ): Operation | undefined {
+  ): Promise<Operation | undefined> {
     const { name, maxResultBytes, policy } = settings;
     const { transport, payload } = message;
     if (
@@ -52,16 +52,23 @@ export class MessageOperations {
     if (key === undefined) {
       return undefined;
     }
+    const request = transport === 'graphql' ? httpRequestOf(context) : undefined;
+    const scope = request === undefined ? '' : await scopeOf(request, context, settings);
+    // a caller of whom nobody says who it is must bring the same credentials
+    const credentials = request && scope === '' ? credentialsDigest(request) : undefined;
     const identity: Identity = {
       namespace: this.module.namespace,
-      scope: transport === 'graphql' ? principal(context) : '',
+      scope,
       operation: consumerOf(message, context, settings),
       key,
     };
     return {
       identity,
       id: recordId(identity),
-      fingerprint: payloadFingerprint(identity, payload),
+      fingerprint: payloadFingerprint(
+        identity,
+        credentials === undefined ? payload : { payload, credentials },
+      ),
       handler: name,
       policy,
       encodeVerdict: (verdict) => encodeValueVerdict(verdict, maxResultBytes, name),
@@ -94,7 +101,15 @@ function consumerOf(
   return path.key === fieldName ? consumer : `${consumer} as ${path.key}`;
 }
 
-function principal(context: ExecutionContext): string {
+function httpRequestOf(context: ExecutionContext): HttpRequest {
   const request = graphqlRequest(context.getArgs<[unknown, unknown, object | undefined]>()[2]);
-  return principalOf({ user: request?.user } as HttpRequest) ?? '';
+  return (request ?? { headers: {} }) as HttpRequest;
+}
+
+async function scopeOf(
+  request: HttpRequest,
+  context: ExecutionContext,
+  { scope }: RouteSettings,
+): Promise<string> {
+  return (await (scope === undefined ? principalOf(request) : scope(request, context))) ?? '';
 }

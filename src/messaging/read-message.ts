@@ -28,6 +28,7 @@ interface AmqpMessage {
   readonly properties?: {
     readonly messageId?: unknown;
     readonly replyTo?: unknown;
+    readonly correlationId?: unknown;
     readonly headers?: object;
   };
 }
@@ -124,7 +125,10 @@ export function transportOf(context: ExecutionContext): MessageTransport {
 /** Who asks is told by the message: `client.send()` may reach an event handler, and `emit()` the other kind. */
 function amqp({ properties = {} }: AmqpMessage): Omit<IncomingMessage, 'transport' | 'payload'> {
   return {
-    isRequest: typeof properties.replyTo === 'string' && properties.replyTo !== '',
+    isRequest:
+      typeof properties.replyTo === 'string' &&
+      properties.replyTo !== '' &&
+      properties.correlationId !== undefined,
     headers: headerMap(properties.headers),
     id: properties.messageId,
   };

@@ -3,7 +3,7 @@ import type { IdempotencyCode } from '../engine/errors.js';
 /**
  * What a message is worth to which nothing was done:
  * - `done`: it was processed before; only its result is gone, which an event does not need.
- * - `later`: it must come again.
+ * - `later`: it must come again, also when somebody has to correct the application first.
  * - `never`: it would be turned away each time it came.
  * - `wrong`: sender and handler do not fit together, and somebody has to see that.
  */
@@ -21,7 +21,6 @@ export function refusalOf(code: IdempotencyCode): Refusal {
     case 'IDEMPOTENCY_KEY_MISSING':
     case 'IDEMPOTENCY_KEY_INVALID':
     case 'IDEMPOTENCY_KEY_REUSED':
-    case 'IDEMPOTENCY_MISCONFIGURED':
       return 'wrong';
     default:
       return 'later';

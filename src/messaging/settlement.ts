@@ -32,7 +32,16 @@ export interface Settlement {
   settle(ended: Ended): unknown;
 }
 
+/** How long a message waits for somebody to correct the application. */
+const MISCONFIGURED_RETRY_MS = 30_000;
+
 export function retryAfterMs({ code, retryAfterSeconds = 1 }: IdempotencyError): number {
-  // whoever takes over can begin at once
-  return code === 'IDEMPOTENCY_SHUTTING_DOWN' ? 0 : retryAfterSeconds * 1_000;
+  switch (code) {
+    case 'IDEMPOTENCY_SHUTTING_DOWN':
+      return 0; // whoever takes over can begin at once
+    case 'IDEMPOTENCY_MISCONFIGURED':
+      return MISCONFIGURED_RETRY_MS;
+    default:
+      return retryAfterSeconds * 1_000;
+  }
 }

@@ -179,17 +179,19 @@ const channelOf = (context: RmqContext) => context.getChannelRef() as Channel;
       expect(await store.list({ limit: 10 })).toEqual([]);
     });
 
-    it('as the handler said it, also when it threw afterwards', async () => {
+    it('what the handler acknowledged and then failed, by letting it come again', async () => {
       await start(
         placed((context) => {
           channelOf(context).ack(context.getMessage());
-          throw new Error('too late');
+          if (doings.times('placed') === 1) {
+            throw new Error('too late');
+          }
         }),
       );
       await queue.emit('placed', '1');
-      await ran(1);
+      await ran(2);
       await queue.isSettled();
-      expect(doings.times('placed')).toBe(1);
+      expect(doings.times('placed')).toBe(2);
     });
 
     it('two handlers of one event once, each of which acknowledges', async () => {

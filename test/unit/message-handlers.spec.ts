@@ -139,7 +139,7 @@ describe('What a refusal is worth', () => {
       KEY_MISSING: 'wrong',
       KEY_INVALID: 'wrong',
       KEY_REUSED: 'wrong',
-      MISCONFIGURED: 'wrong',
+      MISCONFIGURED: 'later',
       IN_PROGRESS: 'later',
       STORE_UNAVAILABLE: 'later',
       SHUTTING_DOWN: 'later',

@@ -5,9 +5,6 @@ import { retryAfterMs, type Ended, type Settlement } from '../settlement.js';
 import type { RabbitDelivery } from './delivery.js';
 import { ACK, DEAD_LETTER, requeue, type Verdict } from './verdict.js';
 
-/** How long a message waits for somebody to correct the application. */
-const MISCONFIGURED_RETRY_MS = 30_000;
-
 /** For `noAck: false`: the delivery is settled for the handler, skipped duplicates included. */
 export class RabbitSettlement implements Settlement {
   constructor(
@@ -26,7 +23,13 @@ export class RabbitSettlement implements Settlement {
     const { end, operation } = ended;
     const isParked = 'isParked' in end && end.isParked;
     const said = isParked ? undefined : this.delivery.saidBy(operation);
-    this.delivery.end(said ?? this.verdict(ended), this.handlers, this.closing);
+    // an acknowledgement holds for what is durable only, whoever gave it
+    const holds = said?.type === 'nack' || end.type === 'done';
+    this.delivery.end(
+      (holds ? said : undefined) ?? this.verdict(ended),
+      this.handlers,
+      this.closing,
+    );
     switch (end.type) {
       case 'done':
       case 'rejected':
@@ -63,9 +66,7 @@ export class RabbitSettlement implements Settlement {
           case 'later':
             return requeue(jittered(retryAfterMs(error)));
           default:
-            return error.code === 'IDEMPOTENCY_MISCONFIGURED'
-              ? requeue(MISCONFIGURED_RETRY_MS)
-              : DEAD_LETTER;
+            return DEAD_LETTER;
         }
       }
     }
