@@ -70,6 +70,12 @@ export class CrashStage {
     return { struck };
   }
 
+  /** After a case that failed: whoever was to be struck must not wait for it, or stand still, in the next one. */
+  giveUp(): void {
+    this.doomed?.process.kill('SIGKILL');
+    this.doomed = undefined;
+  }
+
   order({ port }: Actor, path: string, key: string, intent: Partial<Intent>): Promise<RawResponse> {
     const body: Intent = { sku: SKU, amount: 1, holdMs: 0, variant: 'A', ...intent };
     return send({ port }, { path, key, body, headers: [['x-tenant', 'one']] });

@@ -13,12 +13,19 @@ const PATIENCE_MS = 15_000;
 
 describe.each(dialects)('an operation that is struck: %s', (dialect) => {
   let stage: CrashStage;
+  /** Whether the last strike came to its end. */
+  let isDone = true;
 
   beforeAll(async () => {
     stage = await CrashStage.open(dialect);
   });
 
   afterAll(() => stage.close());
+  afterEach(() => {
+    if (!isDone) {
+      stage.giveUp();
+    }
+  });
 
   /** Strikes one run of an operation, and asks elsewhere until there is an answer. */
   async function strike(
@@ -27,6 +34,7 @@ describe.each(dialects)('an operation that is struck: %s', (dialect) => {
   ) {
     const key = stage.newKey();
     const order = () => stage.order(stage.other, path, key, intent);
+    isDone = false;
     const victim = await stage.victim();
     const { struck } = await stage.arm(victim, how);
     const first = stage.order(victim, path, key, intent).catch(() => undefined);
@@ -47,6 +55,7 @@ describe.each(dialects)('an operation that is struck: %s', (dialect) => {
     );
     victim.process.kill('SIGCONT');
     const late = await first;
+    isDone = true;
     return { key, answer: answer as RawResponse, late, again: await order() };
   }
 
