@@ -1,9 +1,7 @@
 import { misconfigured } from '../options-check.js';
-import { entryPointOf } from './handler-kind.js';
+import { entryPointOf, GRAPHQL_RESOLVER, PATTERN } from './handler-kind.js';
 
-/** Metadata keys of Nest's packages that are optional. */
-const PATTERN = 'microservices:pattern';
-const GRAPHQL_RESOLVER = 'graphql:resolver_type';
+/** Metadata keys of `@nestjs/websockets`, and what `@nestjs/microservices` says of gRPC. */
 const SOCKET_MESSAGE = 'websockets:message_mapping';
 const GATEWAY = 'websockets:is_gateway';
 const GRPC_STREAMS = ['rx_stream', 'pt_stream'];

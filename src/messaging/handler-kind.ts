@@ -1,14 +1,14 @@
 import { isRegExp } from 'node:util/types';
 
 /** Metadata keys by which the packages that call handlers know them. */
-const PATTERN = 'microservices:pattern';
+export const PATTERN = 'microservices:pattern';
 /** Whether Nest hands it an event, and by which of its transports. */
-const HANDLER_TYPE = 'microservices:handler_type';
+export const HANDLER_TYPE = 'microservices:handler_type';
 const EVENT = 2;
-const TRANSPORT = 'microservices:transport';
+export const TRANSPORT = 'microservices:transport';
 const RABBITMQ = 5;
-const RABBIT_HANDLER = 'RABBIT_HANDLER';
-const GRAPHQL_RESOLVER = 'graphql:resolver_type';
+export const RABBIT_HANDLER = 'RABBIT_HANDLER';
+export const GRAPHQL_RESOLVER = 'graphql:resolver_type';
 const ROUTE_PATH = 'path';
 
 export type EntryPoint = 'route' | 'message' | 'rabbit' | 'graphql';

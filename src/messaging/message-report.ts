@@ -1,18 +1,20 @@
 import type { RouteSettings } from '../http/route-settings.js';
-import { entryPointOf, patternsOf } from './handler-kind.js';
+import {
+  entryPointOf,
+  isEventHandler,
+  patternsOf,
+  RABBIT_HANDLER,
+  TRANSPORT,
+} from './handler-kind.js';
 
-/** Nest's metadata keys of message handlers, the value that means an event, and its `Transport` in words. */
-const HANDLER_TYPE = 'microservices:handler_type';
-const TRANSPORT = 'microservices:transport';
-const EVENT = 2;
+/** Nest's `Transport` in words. */
 const TRANSPORTS = ['TCP', 'Redis', 'NATS', 'MQTT', 'gRPC', 'RabbitMQ', 'Kafka'];
-const RABBIT_HANDLER = 'RABBIT_HANDLER';
 
 /** What calls the handler, in words. */
 export function messageTitle(handler: object): string {
   switch (entryPointOf(handler)) {
     case 'message': {
-      const kind = isEvent(handler) ? 'event' : 'request';
+      const kind = isEventHandler(handler) ? 'event' : 'request';
       const patterns = patternsOf(handler).map((pattern) => `'${pattern}'`);
       const transport = transportOf(handler);
       return `${kind} ${patterns.join(' and ')}${transport === undefined ? '' : ` on ${transport}`}`;
@@ -57,7 +59,7 @@ export function deliveryOf({ message: { noAck } }: RouteSettings, handler: objec
   if (noAck === undefined && (isRabbit || transport === undefined)) {
     return ['noAck is not stated, and RabbitMQ messages are refused until it is'];
   }
-  if (!isEvent(handler)) {
+  if (!isEventHandler(handler)) {
     return [];
   }
   if (isRabbit || transport === undefined) {
@@ -71,10 +73,6 @@ export function deliveryOf({ message: { noAck } }: RouteSettings, handler: objec
       ? 'Kafka delivers an event again until its outcome is recorded'
       : `${transport} does not deliver an event again`,
   ];
-}
-
-function isEvent(handler: object): boolean {
-  return Reflect.getMetadata(HANDLER_TYPE, handler) === EVENT;
 }
 
 function transportOf(handler: object): string | undefined {

@@ -1,8 +1,8 @@
 import type { ExecutionContext } from '@nestjs/common';
+import { HANDLER_TYPE } from './handler-kind.js';
 import type { IncomingMessage, MessageTransport } from './incoming-message.js';
 
-/** Nest's metadata key that tells `@MessagePattern()` (1) from `@EventPattern()` (2). */
-const HANDLER_TYPE = 'microservices:handler_type';
+/** The handler type of `@MessagePattern()`. */
 const MESSAGE_PATTERN = 1;
 
 /** What the context objects of Nest's transports have, whichever it is. */

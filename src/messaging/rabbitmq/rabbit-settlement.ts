@@ -21,15 +21,11 @@ export class RabbitSettlement implements Settlement {
 
   settle(ended: Ended): unknown {
     const { end, operation } = ended;
+    const said = this.delivery.saidBy(operation);
     const isParked = 'isParked' in end && end.isParked;
-    const said = isParked ? undefined : this.delivery.saidBy(operation);
-    // an acknowledgement holds for what is durable only, whoever gave it
-    const holds = said?.type === 'nack' || end.type === 'done';
-    this.delivery.end(
-      (holds ? said : undefined) ?? this.verdict(ended),
-      this.handlers,
-      this.closing,
-    );
+    // an acknowledgement of the handler holds for what is durable only, which is acknowledged anyway
+    const verdict = said?.type === 'nack' && !isParked ? said : this.verdict(ended);
+    this.delivery.end(verdict, this.handlers, this.closing);
     switch (end.type) {
       case 'done':
       case 'rejected':
