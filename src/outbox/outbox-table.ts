@@ -2,7 +2,7 @@ import type { DataSource } from 'typeorm';
 import type { Dialect } from '../stores/typeorm/dialects/dialect.js';
 import { driverError, safeCause } from '../stores/typeorm/errors.js';
 import type { Row } from '../stores/typeorm/rows.js';
-import { misconfigured } from '../stores/typeorm/schema.js';
+import { familyOf, misconfigured } from '../stores/typeorm/schema.js';
 import { inOwnRight } from '../transactions/transaction-scope.js';
 import { persistently, storeUnavailable } from './persistently.js';
 import { COLUMNS, PARKED, PENDING, SENT, createStatements, type OutboxNames } from './schema.js';
@@ -46,7 +46,7 @@ export class OutboxTable {
   ) {
     this.now = dialect.now;
     const { table } = names;
-    const isMySql = dialect.name === 'mysql' || dialect.name === 'mariadb';
+    const isMySql = familyOf(dialect.name) === 'mysql';
     this.update = `UPDATE ${table} ${isMySql ? 'FORCE INDEX (PRIMARY) ' : ''}SET`;
     this.delete = isMySql
       ? `DELETE o FROM ${table} o FORCE INDEX (PRIMARY)`
@@ -206,9 +206,9 @@ export class OutboxTable {
 
   private selectList(): string {
     // as bytes on MySQL: the text then is exact under any charset of the connection
-    const { name } = this.dialect;
+    const isMySql = familyOf(this.dialect.name) === 'mysql';
     const text = (column: string): string =>
-      name === 'mysql' || name === 'mariadb' ? `CAST(${column} AS BINARY) AS ${column}` : column;
+      isMySql ? `CAST(${column} AS BINARY) AS ${column}` : column;
     const texts = ['pattern', 'ordering_key', 'last_error'].map(text).join(', ');
     return `seq, id, sink, ${texts}, payload, headers, attempts, created_at`;
   }

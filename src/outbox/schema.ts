@@ -1,5 +1,5 @@
 import type { DialectName } from '../stores/typeorm/schema.js';
-import { checkTableOptions, misconfigured } from '../stores/typeorm/schema.js';
+import { checkTableOptions, familyOf, misconfigured } from '../stores/typeorm/schema.js';
 
 export interface OutboxTableOptions {
   /**
@@ -89,7 +89,7 @@ export const COLUMNS = [
 /** Creates what is missing; every statement may be run again. */
 export function createStatements(dialect: DialectName, names: OutboxNames): string[] {
   const { table, slots, stateIndex, orderIndex } = names;
-  const isMySql = dialect === 'mysql' || dialect === 'mariadb';
+  const isMySql = familyOf(dialect) === 'mysql';
   const text = isMySql ? 'text CHARACTER SET utf8mb4 COLLATE utf8mb4_bin' : 'text';
   const name = (length: number, charset: string): string =>
     isMySql
@@ -141,7 +141,5 @@ const SEQUENCES: Record<DialectName, string> = {
 
 export function dropStatements(dialect: DialectName, { table, slots }: OutboxNames): string[] {
   const drop = [`DROP TABLE IF EXISTS ${table}`];
-  return dialect === 'mysql' || dialect === 'mariadb'
-    ? [...drop, `DROP TABLE IF EXISTS ${slots}`]
-    : drop;
+  return familyOf(dialect) === 'mysql' ? [...drop, `DROP TABLE IF EXISTS ${slots}`] : drop;
 }

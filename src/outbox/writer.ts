@@ -2,14 +2,14 @@ import type { DataSource, QueryRunner } from 'typeorm';
 import { digest } from '../engine/identity.js';
 import type { OutgoingMessages, OutgoingOptions, TransactionManager } from '../engine/outgoing.js';
 import type { Dialect } from '../stores/typeorm/dialects/dialect.js';
+import { DUPLICATE } from '../stores/typeorm/dialects/mysql.js';
 import { driverError } from '../stores/typeorm/errors.js';
+import { familyOf } from '../stores/typeorm/schema.js';
 import { scopeOf } from '../transactions/transaction-scope.js';
 import { newMessage, type NewMessage } from './new-message.js';
 import { persistently, storeUnavailable } from './persistently.js';
 import { PENDING, SLOTS, type OutboxNames } from './schema.js';
 import type { WakeUp } from './wake-up.js';
-
-const DUPLICATE = 1062;
 
 type Send = (sql: string, parameters: readonly unknown[]) => Promise<unknown>;
 
@@ -75,7 +75,7 @@ export class OutboxWriter implements OutgoingMessages {
     }
     const { id, sink, pattern, payload, headers, orderingKey, delayMs } = message;
     const { name, now } = this.dialect;
-    const isMySql = name === 'mysql' || name === 'mariadb';
+    const isMySql = familyOf(name) === 'mysql';
     // bound as bytes the text is safe under every sql_mode and charset of the connection
     const text = isMySql ? 'CONVERT(? USING utf8mb4)' : '?';
     const bound = (value: string | null): unknown =>
