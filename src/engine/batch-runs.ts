@@ -3,6 +3,7 @@ import type { Attempt } from './attempt.js';
 import type { Claimer } from './claimer.js';
 import type { EngineOptions } from './engine-options.js';
 import { IdempotencyError } from './errors.js';
+import { attemptEvent } from './events.js';
 import { failpoint } from './failpoints.js';
 import { newOwner } from './identity.js';
 import type { LeaseKeeper } from './lease-keeper.js';
@@ -149,8 +150,7 @@ export class BatchRuns {
       if (completed.has(attempt.owner)) {
         this.leases.drop(attempt);
         const stored = outcome.type === 'complete';
-        const { handler, id: record } = operation;
-        this.options.emit('onExecuted', { handler, record, attempt: attempt.attempt, stored });
+        this.options.emit('onExecuted', { ...attemptEvent(operation, attempt), stored });
         continue;
       }
       try {

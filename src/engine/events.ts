@@ -14,6 +14,14 @@ export interface AttemptEvent extends IdempotencyEvent {
   readonly attempt: number;
 }
 
+/** What hooks are told of an attempt. */
+export function attemptEvent(
+  { handler, id }: { readonly handler: string; readonly id: string },
+  { attempt }: { readonly attempt: number },
+): AttemptEvent {
+  return { handler, record: id, attempt };
+}
+
 /**
  * Called for what happens to keys, for metrics and logs. A hook returns nothing, is not awaited, and
  * what it throws is dropped.

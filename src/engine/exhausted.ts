@@ -1,5 +1,6 @@
 import { inProgress, parked, storeUnavailable } from './answers.js';
 import type { EngineOptions } from './engine-options.js';
+import { attemptEvent } from './events.js';
 import type { Operation } from './operation.js';
 import type { Claim } from './store.js';
 import { within } from './timing.js';
@@ -32,7 +33,7 @@ export async function parkUnrun(
     throw storeUnavailable(error);
   });
   if (settled.applied) {
-    emit('onParked', { handler: operation.handler, record: operation.id, attempt: claim.attempt });
+    emit('onParked', attemptEvent(operation, claim));
   } else if (settled.record?.state !== 'parked') {
     throw inProgress(); // it was redriven meanwhile, and is somebody else's
   }

@@ -1,7 +1,7 @@
 import { answerOf } from './answers.js';
 import type { Attempt } from './attempt.js';
 import type { EngineOptions } from './engine-options.js';
-import type { AttemptEvent } from './events.js';
+import { attemptEvent } from './events.js';
 import { failpoint } from './failpoints.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import type { Operation, Outcome, ReleasedOutcome, RunResult } from './operation.js';
@@ -36,7 +36,7 @@ export class Recorder {
     try {
       winner = await this.record(operation, attempt, outcome);
     } catch {
-      this.options.emit('onRecordingFailed', { ...eventOf(operation, attempt), final: false });
+      this.options.emit('onRecordingFailed', { ...attemptEvent(operation, attempt), final: false });
       void this.recordLater(operation, attempt, outcome).finally(this.running.enter());
       return { type: 'executed' };
     }
@@ -73,7 +73,7 @@ export class Recorder {
       }
     }
     this.leases.drop(attempt);
-    this.options.emit('onRecordingFailed', { ...eventOf(operation, attempt), final: true });
+    this.options.emit('onRecordingFailed', { ...attemptEvent(operation, attempt), final: true });
     if (outcome.type === 'complete' || outcome.type === 'tombstone') {
       await this.record(operation, attempt, { type: 'uncertain' }).catch(() => undefined);
     }
@@ -145,7 +145,7 @@ export class Recorder {
   }
 
   private report(operation: Operation, attempt: Attempt, outcome: Outcome): void {
-    const event = eventOf(operation, attempt);
+    const event = attemptEvent(operation, attempt);
     switch (outcome.type) {
       case 'release':
         return this.options.emit('onReleased', event);
@@ -174,8 +174,4 @@ function afterAttempt(
     return outcome;
   }
   return { type: 'park', failure: outcome.failure ?? null };
-}
-
-function eventOf(operation: Operation, attempt: Attempt): AttemptEvent {
-  return { handler: operation.handler, record: operation.id, attempt: attempt.attempt };
 }

@@ -2,6 +2,7 @@ import { answerOf } from './answers.js';
 import type { Attempt } from './attempt.js';
 import type { EngineOptions } from './engine-options.js';
 import { IdempotencyError } from './errors.js';
+import { attemptEvent } from './events.js';
 import { failpoint } from './failpoints.js';
 import type { KeptOutcome, Operation, Outcome, ReleasedOutcome, RunResult } from './operation.js';
 import { claimAnew } from './owner-write.js';
@@ -37,7 +38,7 @@ export class TransactionalEnd {
       return this.countFailure(operation, begun, outcome);
     }
     await this.keepNewSteps(operation, begun);
-    const event = eventOf(operation, attempt);
+    const event = attemptEvent(operation, attempt);
     this.options.emit(transaction.isLeft ? 'onUncertain' : 'onReleased', event);
     escapes.check();
     if (lastConflict !== undefined) {
@@ -80,7 +81,7 @@ export class TransactionalEnd {
       }
     }
     const stored = outcome.type === 'complete';
-    this.options.emit('onExecuted', { ...eventOf(operation, attempt), stored });
+    this.options.emit('onExecuted', { ...attemptEvent(operation, attempt), stored });
     return { type: 'executed' };
   }
 
@@ -94,9 +95,9 @@ export class TransactionalEnd {
     const { id, owner, ttlMs } = attempt;
     const resolving = store.resolve(id, { result, ttlMs }, owner);
     if (await within(storeTimeoutMs, resolving).catch(() => false)) {
-      emit('onExecuted', { ...eventOf(operation, attempt), stored: result !== null });
+      emit('onExecuted', { ...attemptEvent(operation, attempt), stored: result !== null });
     } else {
-      emit('onRecordingFailed', { ...eventOf(operation, attempt), final: true });
+      emit('onRecordingFailed', { ...attemptEvent(operation, attempt), final: true });
     }
     return { type: 'executed' };
   }
@@ -154,7 +155,7 @@ export class TransactionalEnd {
       }
     };
     await within(storeTimeoutMs, keep()).catch(() =>
-      emit('onRecordingFailed', { ...eventOf(operation, attempt), final: true }),
+      emit('onRecordingFailed', { ...attemptEvent(operation, attempt), final: true }),
     );
   }
 
@@ -192,9 +193,9 @@ export class TransactionalEnd {
         return await this.recorder.settle(operation, attempt, outcome);
       }
     } catch {
-      emit('onRecordingFailed', { ...eventOf(operation, attempt), final: true });
+      emit('onRecordingFailed', { ...attemptEvent(operation, attempt), final: true });
     }
-    emit('onReleased', eventOf(operation, attempt));
+    emit('onReleased', attemptEvent(operation, attempt));
     return { type: 'executed' };
   }
 
@@ -211,13 +212,9 @@ export class TransactionalEnd {
     }
     if (claim?.type !== 'claimed') {
       // somebody else is at it, or the store is away: nothing was done, and the failure is just an answer
-      this.options.emit('onReleased', eventOf(operation, attempt));
+      this.options.emit('onReleased', attemptEvent(operation, attempt));
       return { type: 'executed' };
     }
     return this.recorder.settle(operation, attempt, outcome);
   }
-}
-
-function eventOf({ handler, id }: Operation, { attempt }: Attempt) {
-  return { handler, record: id, attempt };
 }
