@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import { Controller, Logger, Post } from '@nestjs/common';
-import { Test, type TestingModule } from '@nestjs/testing';
+import { Test } from '@nestjs/testing';
 import {
   Idempotent,
   IdempotencyModule,
@@ -8,41 +8,25 @@ import {
   memoryStore,
   type ExecuteOptions,
 } from 'nestjs-idempotency';
-import { typeOrmStore } from 'nestjs-idempotency/typeorm';
 import { DelayedError } from 'bullmq';
-import type { DataSource } from 'typeorm';
-import { createTestDatabase, type TestDatabase, type TestDialect } from '../support/databases.js';
+import { availableStores, startServiceApp, type ServiceApp } from '../support/service-app.js';
 
 beforeAll(() => Logger.overrideLogger(false));
 
-describe.each<TestDialect | 'memory'>(['memory', 'sqlite', 'postgres', 'mariadb', 'mysql'])(
+describe.each(availableStores('memory', 'sqlite', 'postgres', 'mariadb', 'mysql'))(
   'attempts of execute() over %s',
   (dialect) => {
-    let database: TestDatabase | undefined;
-    let dataSource: DataSource | undefined;
-    let app: TestingModule;
+    let stage: ServiceApp;
     let service: IdempotencyService;
     let key = '';
     let keys = 0;
     let runs = 0;
 
     beforeAll(async () => {
-      database = dialect === 'memory' ? undefined : await createTestDatabase(dialect);
-      dataSource = await database?.open({ synchronize: true });
-      app = await Test.createTestingModule({
-        imports: [
-          IdempotencyModule.forRoot({
-            store: dataSource ? typeOrmStore({ dataSource }) : memoryStore(),
-          }),
-        ],
-      }).compile();
-      await app.init();
-      service = app.get(IdempotencyService);
+      stage = await startServiceApp(dialect);
+      ({ service } = stage);
     });
-    afterAll(async () => {
-      await app.close();
-      await database?.drop();
-    });
+    afterAll(() => stage.close());
     beforeEach(() => {
       runs = 0;
       key = `${dialect}-key-${(keys += 1)}`;

@@ -1,50 +1,29 @@
 import 'reflect-metadata';
 import { Logger } from '@nestjs/common';
-import { Test, type TestingModule } from '@nestjs/testing';
-import {
-  IdempotencyModule,
-  IdempotencyService,
-  memoryStore,
-  type BatchFresh,
-  type BatchOptions,
-} from 'nestjs-idempotency';
-import { typeOrmStore } from 'nestjs-idempotency/typeorm';
+import { IdempotencyService, type BatchFresh, type BatchOptions } from 'nestjs-idempotency';
 import type { DataSource } from 'typeorm';
-import { createTestDatabase, type TestDatabase, type TestDialect } from '../support/databases.js';
 import { TestGate } from '../support/gate.js';
+import { availableStores, startServiceApp, type ServiceApp } from '../support/service-app.js';
 
 beforeAll(() => Logger.overrideLogger(false));
 
 type Fresh = readonly BatchFresh<string>[];
 
-describe.each<TestDialect | 'memory'>(['memory', 'sqlite', 'postgres', 'mariadb'])(
+describe.each(availableStores('memory', 'sqlite', 'postgres', 'mariadb'))(
   'executeBatch() over %s',
   (dialect) => {
-    let database: TestDatabase | undefined;
     let dataSource: DataSource | undefined;
-    let app: TestingModule;
+    let stage: ServiceApp;
     let service: IdempotencyService;
     let tests = 0;
     let seen: string[][] = [];
 
     beforeAll(async () => {
-      database = dialect === 'memory' ? undefined : await createTestDatabase(dialect);
-      dataSource = await database?.open({ synchronize: true });
+      stage = await startServiceApp(dialect);
+      ({ service, dataSource } = stage);
       await dataSource?.query('CREATE TABLE effect (item VARCHAR(100) NOT NULL)');
-      app = await Test.createTestingModule({
-        imports: [
-          IdempotencyModule.forRoot({
-            store: dataSource ? typeOrmStore({ dataSource }) : memoryStore(),
-          }),
-        ],
-      }).compile();
-      await app.init();
-      service = app.get(IdempotencyService);
     });
-    afterAll(async () => {
-      await app.close();
-      await database?.drop();
-    });
+    afterAll(() => stage.close());
     beforeEach(() => {
       tests += 1;
       seen = [];

@@ -10,42 +10,28 @@ import {
   type IdempotencyContext,
   type IdempotencyHooks,
 } from 'nestjs-idempotency';
-import { typeOrmStore } from 'nestjs-idempotency/typeorm';
-import { createTestDatabase, type TestDatabase, type TestDialect } from '../support/databases.js';
 import { TestGate } from '../support/gate.js';
 import { platforms, send, startApp } from '../support/http.js';
+import { availableStores, startServiceApp, type ServiceApp } from '../support/service-app.js';
 
 const DAY = 24 * 60 * 60 * 1000;
 
 beforeAll(() => Logger.overrideLogger(false));
 
-describe.each<TestDialect | 'memory'>(['memory', 'sqlite', 'postgres'])(
+describe.each(availableStores('memory', 'sqlite', 'postgres'))(
   'IdempotencyService over %s',
   (dialect) => {
-    let database: TestDatabase | undefined;
-    let app: TestingModule;
+    let stage: ServiceApp;
     let service: IdempotencyService;
     let key = '';
     let keys = 0;
     let runs = 0;
 
     beforeAll(async () => {
-      database = dialect === 'memory' ? undefined : await createTestDatabase(dialect);
-      const dataSource = await database?.open({ synchronize: true });
-      app = await Test.createTestingModule({
-        imports: [
-          IdempotencyModule.forRoot({
-            store: dataSource ? typeOrmStore({ dataSource }) : memoryStore(),
-          }),
-        ],
-      }).compile();
-      await app.init();
-      service = app.get(IdempotencyService);
+      stage = await startServiceApp(dialect);
+      ({ service } = stage);
     });
-    afterAll(async () => {
-      await app.close();
-      await database?.drop();
-    });
+    afterAll(() => stage.close());
     beforeEach(() => {
       runs = 0;
       key = `${dialect}-key-${(keys += 1)}`;
