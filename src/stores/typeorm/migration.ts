@@ -1,8 +1,7 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 import { createStatements, dropStatements } from './ddl.js';
-import { detectDialect, withSchemaOf } from './dialects/create-dialect.js';
-import { checkTableOptions, tableNames } from './schema.js';
-import type { DialectName, TableNames, TableOptions } from './schema.js';
+import { migrationsOf, runStatements } from './migrations-of.js';
+import { tableNames, type TableOptions } from './schema.js';
 
 /** Creates the table of the store under its default name, on any supported database. */
 export class CreateIdempotencyRecord1764000000000 implements MigrationInterface {
@@ -10,21 +9,11 @@ export class CreateIdempotencyRecord1764000000000 implements MigrationInterface 
   protected readonly options: TableOptions = {};
 
   async up(queryRunner: QueryRunner): Promise<void> {
-    await this.run(queryRunner, createStatements);
+    await runStatements(queryRunner, this.options, tableNames, createStatements);
   }
 
   async down(queryRunner: QueryRunner): Promise<void> {
-    await this.run(queryRunner, dropStatements);
-  }
-
-  private async run(
-    queryRunner: QueryRunner,
-    statements: (dialect: DialectName, names: TableNames) => string[],
-  ): Promise<void> {
-    const { dataSource } = queryRunner;
-    const dialect = await detectDialect(dataSource, queryRunner);
-    const names = tableNames(dialect, withSchemaOf(dataSource, this.options));
-    for (const statement of statements(dialect, names)) await queryRunner.query(statement);
+    await runStatements(queryRunner, this.options, tableNames, dropStatements);
   }
 }
 
@@ -35,15 +24,14 @@ export class CreateIdempotencyRecord1764000000000 implements MigrationInterface 
 export function idempotencyMigrations(
   options: TableOptions = {},
 ): (new () => MigrationInterface)[] {
-  checkTableOptions('idempotencyMigrations()', options, ['table', 'schema']);
-  const { table, schema } = options;
-  if (table === undefined && schema === undefined) return [CreateIdempotencyRecord1764000000000];
-  // TypeORM tells migrations apart by their name, which ends in a timestamp.
-  const place = [schema, table].filter((part) => part !== undefined).join('.');
-  return [
-    class extends CreateIdempotencyRecord1764000000000 {
-      override name = `CreateIdempotencyRecord_${place}_1764000000000`;
-      protected override readonly options = options;
-    },
-  ];
+  return migrationsOf(
+    'idempotencyMigrations()',
+    options,
+    CreateIdempotencyRecord1764000000000,
+    (place) =>
+      class extends CreateIdempotencyRecord1764000000000 {
+        override name = `CreateIdempotencyRecord_${place}_1764000000000`;
+        protected override readonly options = options;
+      },
+  );
 }
