@@ -1,4 +1,5 @@
 import { RequestMethod, UseInterceptors } from '@nestjs/common';
+import { classMethods } from './class-methods.js';
 import { protectedHandler } from './protected-handler.js';
 import { IdempotencyInterceptor } from './http/idempotency.interceptor.js';
 import { IDEMPOTENT_METADATA } from './idempotency.constants.js';
@@ -104,13 +105,12 @@ function decorateClass(target: Class, options: IdempotentOptions): void {
     );
   }
   Reflect.defineMetadata(IDEMPOTENT_METADATA, options, target);
-  for (const [name, descriptor] of methodsOf(target)) {
-    const method = Reflect.getMetadata(ROUTE_METHOD, descriptor.value as object) as
-      RequestMethod | undefined;
-    const isDecorated = Reflect.hasMetadata(IDEMPOTENT_METADATA, descriptor.value as object);
+  for (const { name, descriptor, value } of classMethods(target.prototype as object)) {
+    const method = Reflect.getMetadata(ROUTE_METHOD, value) as RequestMethod | undefined;
+    const isDecorated = Reflect.hasMetadata(IDEMPOTENT_METADATA, value);
     const changesState =
       method === undefined
-        ? isMessageHandler(descriptor.value as object) || isMutation(descriptor.value as object)
+        ? isMessageHandler(value) || isMutation(value)
         : !SAFE_METHODS.includes(method);
     if (changesState && !isDecorated) {
       decorateRoute(target.prototype as object, name, descriptor, {
@@ -144,20 +144,4 @@ function decorateRoute(
   Reflect.defineMetadata(IDEMPOTENT_METADATA, metadata, handler);
   descriptor.value = handler;
   UseInterceptors(IdempotencyInterceptor)(target, name, descriptor);
-}
-
-/** The class's methods, inherited ones included. */
-function methodsOf(target: Class): Map<string | symbol, PropertyDescriptor> {
-  const methods = new Map<string | symbol, PropertyDescriptor>();
-  let prototype = target.prototype as object | null;
-  while (prototype !== null && prototype !== Object.prototype) {
-    for (const name of Reflect.ownKeys(prototype)) {
-      const descriptor = Reflect.getOwnPropertyDescriptor(prototype, name);
-      if (typeof descriptor?.value === 'function' && name !== 'constructor' && !methods.has(name)) {
-        methods.set(name, descriptor);
-      }
-    }
-    prototype = Object.getPrototypeOf(prototype) as object | null;
-  }
-  return methods;
 }

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
+import { classMethods } from '../class-methods.js';
 import { IDEMPOTENT_METADATA } from '../idempotency.constants.js';
 import type { IdempotencyStore } from '../engine/store.js';
 import { checkClass, checkHandler } from '../messaging/handler-check.js';
@@ -113,21 +114,10 @@ function checkTransactional(name: string, handler: Handler, store: IdempotencySt
 }
 
 function* handlersOf(controller: Controller): Generator<[Controller, Handler]> {
-  const overridden = new Set<string>();
-  let prototype = controller.prototype as object | null;
-  while (prototype !== null && prototype !== Object.prototype) {
-    for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(prototype))) {
-      if (
-        typeof value === 'function' &&
-        name !== 'constructor' && // the class itself, which may be decorated too
-        !overridden.has(name) &&
-        Reflect.hasMetadata(IDEMPOTENT_METADATA, value as object)
-      ) {
-        yield [controller, value as Handler];
-      }
-      overridden.add(name);
+  for (const { value } of classMethods(controller.prototype as object | null)) {
+    if (Reflect.hasMetadata(IDEMPOTENT_METADATA, value)) {
+      yield [controller, value as Handler];
     }
-    prototype = Object.getPrototypeOf(prototype) as object | null;
   }
 }
 

@@ -1,5 +1,6 @@
 import { Inject, Injectable, UseInterceptors } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
+import { classMethods, type ClassMethod } from '../class-methods.js';
 import { IDEMPOTENT_METADATA } from '../idempotency.constants.js';
 import { isRabbitEventHandler, patternsOf } from './handler-kind.js';
 import { matchesPattern } from './rabbitmq/pattern.js';
@@ -41,37 +42,18 @@ export class MessageHandlers {
   }
 }
 
-interface EventHandler {
-  readonly prototype: object;
-  readonly name: string;
-  readonly value: object;
-}
-
-function isDecorated({ value }: EventHandler): boolean {
+function isDecorated({ value }: ClassMethod): boolean {
   return Reflect.hasMetadata(IDEMPOTENT_METADATA, value);
 }
 
-function* eventHandlers(modules: ModulesContainer): Generator<EventHandler> {
+function* eventHandlers(modules: ModulesContainer): Generator<ClassMethod> {
   for (const { controllers } of modules.values()) {
     for (const { metatype } of controllers.values()) {
-      yield* eventHandlersOf((metatype as { prototype?: object } | null)?.prototype);
-    }
-  }
-}
-
-function* eventHandlersOf(prototype: object | undefined): Generator<EventHandler> {
-  const seen = new Set<string>();
-  let level: object | null | undefined = prototype;
-  while (level != null && level !== Object.prototype) {
-    for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(level))) {
-      if (typeof value === 'function' && name !== 'constructor' && !seen.has(name)) {
-        seen.add(name);
-        const handler = value as object;
-        if (isRabbitEventHandler(handler)) {
-          yield { prototype: level, name, value: handler };
+      for (const method of classMethods((metatype as { prototype?: object } | null)?.prototype)) {
+        if (isRabbitEventHandler(method.value)) {
+          yield method;
         }
       }
     }
-    level = Object.getPrototypeOf(level) as object | null;
   }
 }

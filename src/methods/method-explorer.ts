@@ -1,5 +1,6 @@
 import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
+import { classMethods } from '../class-methods.js';
 import type { IdempotencyStore } from '../engine/store.js';
 import { IdempotencyService } from '../idempotency.service.js';
 import { misconfigured } from '../options-check.js';
@@ -79,17 +80,10 @@ export class MethodExplorer implements OnApplicationShutdown {
 }
 
 function* methodsOf(type: Class): Generator<[Class, object, IdempotentMethodMetadata]> {
-  const seen = new Set<string | symbol>();
-  let prototype = type.prototype as object | null | undefined;
-  while (prototype != null && prototype !== Object.prototype) {
-    for (const name of Reflect.ownKeys(prototype)) {
-      const value: unknown = Reflect.getOwnPropertyDescriptor(prototype, name)?.value;
-      const metadata = typeof value === 'function' ? methodMetadata(value) : undefined;
-      if (metadata !== undefined && !seen.has(name)) {
-        yield [type, value as object, metadata];
-      }
-      seen.add(name);
+  for (const { value } of classMethods(type.prototype as object | null | undefined)) {
+    const metadata = methodMetadata(value);
+    if (metadata !== undefined) {
+      yield [type, value, metadata];
     }
-    prototype = Object.getPrototypeOf(prototype) as object | null;
   }
 }
