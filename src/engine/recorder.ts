@@ -12,8 +12,11 @@ import { jittered, pause, within } from './timing.js';
 
 const FIRST_RETRY_MS = 100;
 const SLOWEST_RETRY_MS = 5_000;
-/** After so many, a result that a working store refuses (its packets may be limited) is given up. */
-const MOST_REFUSALS = 3;
+/**
+ * After so many in a row, a result that a working store refuses (its packets may be limited) is given up. Several
+ * seconds' worth: a store whose connections break one after the other answers in between too.
+ */
+const MOST_REFUSALS = 6;
 
 /** Writes down how an attempt ended, and finds out whose outcome stands when its claim was lost. */
 export class Recorder {
@@ -66,7 +69,7 @@ export class Recorder {
         return;
       } catch {
         // the store is still away, or there is something about this very result that it cannot take
-        refusals += await this.answers();
+        refusals = (await this.answers()) ? refusals + 1 : 0;
         if (refusals === MOST_REFUSALS && outcome.type === 'complete') {
           outcome = { type: 'tombstone' };
         }
@@ -100,13 +103,12 @@ export class Recorder {
     return undefined;
   }
 
-  /** 1 when the store answers, else 0. */
-  private async answers(): Promise<number> {
+  private async answers(): Promise<boolean> {
     try {
       await this.bounded(this.options.store.ping());
-      return 1;
+      return true;
     } catch {
-      return 0;
+      return false;
     }
   }
 

@@ -54,10 +54,19 @@ describe('an outcome that cannot be recorded at once', () => {
 
   it('is given up when a store that answers refuses it: done, but not kept', async () => {
     const bench = await Bench.started();
-    bench.store.plan('complete', fails, fails, fails, fails);
+    bench.store.plan('complete', ...Array<Fault>(7).fill(fails));
     expect(await bench.run('too large for its packets')).toBe('executed');
-    await pass(2_000);
+    await pass(12_000);
     expect(await bench.run('second')).toBe('RESULT_UNAVAILABLE');
+  });
+
+  it('is not given up for what fails while the store comes and goes', async () => {
+    const bench = await Bench.started();
+    bench.store.plan('complete', ...Array<Fault>(8).fill(fails));
+    bench.store.plan('ping', passes, passes, passes, passes, fails);
+    expect(await bench.run('mine')).toBe('executed');
+    await pass(25_000);
+    expect(await bench.run('second')).toBe('replayed mine');
   });
 
   it('is asked for less and less often', async () => {
