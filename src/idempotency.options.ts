@@ -192,6 +192,23 @@ export interface CleanupOptions {
   batchSize?: number;
 }
 
+/** What each process keeps in its memory of completed records. */
+export interface ReplayCacheOptions {
+  /** @default 10_000 */
+  maxEntries?: number;
+  /**
+   * For the results, and a kilobyte for each record besides. In bytes.
+   * @default 33_554_432 (32 MiB)
+   */
+  maxBytes?: number;
+  /**
+   * How long a record is replayed from memory before the store is asked again, and so how much longer a process
+   * replays what was forgotten in another one.
+   * @default '1m'
+   */
+  maxAge?: Duration;
+}
+
 /** Options of `IdempotencyModule.forRoot()` that a factory may return. */
 export interface IdempotencyModuleOptions extends IdempotencyDefaults {
   /**
@@ -221,6 +238,12 @@ export interface IdempotencyModuleOptions extends IdempotencyDefaults {
    * @default { interval: '1m', batchSize: 1_000 }
    */
   cleanup?: false | CleanupOptions;
+  /**
+   * Keeps completed records in memory too, so that a replay in a process that knows them asks no store.
+   * `IdempotencyService.forget()` drops a record in its own process at once, in others after `maxAge`.
+   * @default false
+   */
+  replayCache?: boolean | ReplayCacheOptions;
   /**
    * Whether each decorated handler is written to the log when the application starts: how it is called, where its key
    * comes from, and what it is guaranteed.

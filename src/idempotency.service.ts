@@ -229,7 +229,7 @@ export class IdempotencyService {
 
   /**
    * Removes a key's record, so that the next request with it runs. A running attempt is left alone. True
-   * when there was a record.
+   * when there was a record. Other processes replay it until `replayCache.maxAge` is over, if they have that.
    */
   async forget(key: IdempotencyKey): Promise<boolean> {
     let removed = false;

@@ -8,10 +8,12 @@ import type {
   FingerprintPart,
   IdempotencyDefaults,
   IdempotencyModuleOptions,
+  ReplayCacheOptions,
 } from './idempotency.options.js';
 import { logged } from './event-log.js';
 import { attemptsPolicy } from './attempts-policy.js';
 import { checkModuleOptions, checkRouteOptions } from './options-check.js';
+import type { CacheLimits } from './stores/cached/record-cache.js';
 
 /** The options of one operation with every default filled in and every duration in milliseconds. */
 export interface OperationSettings {
@@ -37,6 +39,7 @@ export interface ModuleSettings {
   /** Tells the application's hooks, and the log of what must not pass unseen. */
   readonly emit: Emit;
   readonly cleanup: { readonly intervalMs: number; readonly batchSize: number } | undefined;
+  readonly replayCache: CacheLimits | undefined;
 }
 
 const DEFAULTS = {
@@ -65,7 +68,7 @@ const DEFAULTS = {
  */
 export function moduleSettings(options: IdempotencyModuleOptions = {}): ModuleSettings {
   checkModuleOptions(options);
-  const { cleanup = {}, maskKey } = options;
+  const { cleanup = {}, maskKey, replayCache = false } = options;
   const settings: ModuleSettings = {
     options,
     namespace: options.namespace ?? '',
@@ -80,6 +83,7 @@ export function moduleSettings(options: IdempotencyModuleOptions = {}): ModuleSe
             intervalMs: milliseconds(cleanup.interval ?? '1m'),
             batchSize: cleanup.batchSize ?? 1_000,
           },
+    replayCache: replayCache === false ? undefined : cacheLimits(replayCache),
   };
   // the defaults of every route must fit together before there is one
   operationSettings(settings, {}, 'IdempotencyModule');
@@ -133,6 +137,11 @@ export function operationSettings(
     replayHeaders: merged.replayHeaders.map((name) => name.toLowerCase()),
     noAck: merged.noAck,
   };
+}
+
+function cacheLimits(given: true | ReplayCacheOptions): CacheLimits {
+  const { maxEntries = 10_000, maxBytes = 33_554_432, maxAge = '1m' } = given === true ? {} : given;
+  return { maxEntries, maxBytes, maxAgeMs: milliseconds(maxAge) };
 }
 
 function milliseconds(duration: Duration): number {

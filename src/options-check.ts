@@ -20,6 +20,7 @@ import type {
   IdempotencyDefaults,
   IdempotencyModuleOptions,
   IdempotentOptions,
+  ReplayCacheOptions,
 } from './idempotency.options.js';
 
 const ROUTE_CHECKS: Record<keyof IdempotencyDefaults, Check> = {
@@ -118,8 +119,18 @@ const MODULE_CHECKS: Record<keyof IdempotencyModuleOptions, Check> = {
     value === false || isRecord(value)
       ? undefined
       : "Write false, or an object such as { interval: '1m', batchSize: 1000 }.",
+  replayCache: (value) =>
+    typeof value === 'boolean' || isRecord(value)
+      ? undefined
+      : "Write true, false, or an object such as { maxEntries: 10_000, maxAge: '1m' }.",
   startupReport: boolean,
   hooks: (value) => (isRecord(value) ? undefined : 'Write an object with functions.'),
+};
+
+const REPLAY_CACHE_CHECKS: Record<keyof ReplayCacheOptions, Check> = {
+  maxEntries: integer(1, 10_000_000),
+  maxBytes: integer(1, Number.MAX_SAFE_INTEGER),
+  maxAge: duration,
 };
 
 const HOOKS: readonly (keyof IdempotencyHooks)[] = [
@@ -160,6 +171,9 @@ export function checkModuleOptions(options: IdempotencyModuleOptions): void {
       MODULE,
       'cleanup.',
     );
+  }
+  if (typeof options.replayCache === 'object') {
+    checkEach(REPLAY_CACHE_CHECKS, options.replayCache, MODULE, 'replayCache.');
   }
   if (options.hooks !== undefined) {
     const checks = Object.fromEntries(HOOKS.map((name) => [name, aFunction]));
