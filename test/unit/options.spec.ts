@@ -85,7 +85,12 @@ const WRONG_IN_THE_MODULE: readonly Wrong[] = [
   ['replayCache.maxEntries', 0, '0', /from 1 to/],
   ['replayCache.maxBytes', 1.5, '1.5', /whole number/],
   ['replayCache.maxAge', 'long', "'long'", duration],
-  ['replayCache.size', 1, '1', /there is no option 'replayCache.size'.*maxEntries, maxBytes, maxAge/],
+  [
+    'replayCache.size',
+    1,
+    '1',
+    /there is no option 'replayCache.size'.*maxEntries, maxBytes, maxAge/,
+  ],
   ['cleanup.every', '1m', "'1m'", /there is no option 'cleanup.every'.*interval, batchSize/],
   ['hooks', [], '[]', /Write an object with functions/],
   ['hooks.onReplayed', 'log', "'log'", /Write a function/],
