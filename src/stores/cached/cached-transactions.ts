@@ -6,28 +6,22 @@ import type {
   StoreTransaction,
   StoreTransactions,
 } from '../../engine/store.js';
+import { ForwardingTransaction, ForwardingTransactions } from '../forwarding-transactions.js';
 import type { KnownClaim, Moment, RecordCache } from './record-cache.js';
 
 /** Transactions whose outcomes are kept in memory too, once they are committed. */
-export class CachedTransactions implements StoreTransactions {
+export class CachedTransactions extends ForwardingTransactions {
   constructor(
-    private readonly inner: StoreTransactions,
+    inner: StoreTransactions,
     private readonly cache: RecordCache,
-  ) {}
-
-  get warning(): string | undefined {
-    return this.inner.warning;
+  ) {
+    super(inner);
   }
 
-  isInside(): boolean {
-    return this.inner.isInside();
-  }
-
-  open(leaseMs: number, watch: (escape: Escape) => void): Promise<StoreTransaction> {
-    return this.inner.open(leaseMs, watch);
-  }
-
-  async begin(request: ClaimRequest, watch: (escape: Escape) => void): Promise<BeginResult> {
+  override async begin(
+    request: ClaimRequest,
+    watch: (escape: Escape) => void,
+  ): Promise<BeginResult> {
     const known = this.cache.find(request.id);
     if (known !== undefined) {
       return known;
@@ -48,63 +42,29 @@ export class CachedTransactions implements StoreTransactions {
   }
 }
 
-class CachedTransaction implements StoreTransaction {
+class CachedTransaction extends ForwardingTransaction {
   private completion: { readonly request: CompleteRequest; readonly moment: Moment } | undefined;
 
   constructor(
-    private readonly inner: StoreTransaction,
+    inner: StoreTransaction,
     private readonly claim: KnownClaim,
     private readonly cache: RecordCache,
-  ) {}
-
-  get statements(): number {
-    return this.inner.statements;
+  ) {
+    super(inner);
   }
 
-  get isLeft(): boolean {
-    return this.inner.isLeft;
-  }
-
-  async complete(request: CompleteRequest): Promise<boolean> {
+  override async complete(request: CompleteRequest): Promise<boolean> {
     const moment = this.cache.moment();
     const isWhole = await this.inner.complete(request);
     this.completion = isWhole ? { request, moment } : undefined;
     return isWhole;
   }
 
-  async commit(): Promise<void> {
+  override async commit(): Promise<void> {
     await this.inner.commit();
     if (this.completion !== undefined) {
       const { request, moment } = this.completion;
       this.cache.keepCompletion(this.claim, request, moment);
     }
-  }
-
-  run<T>(work: () => Promise<T>): Promise<T> {
-    return this.inner.run(work);
-  }
-
-  keepSteps(...kept: Parameters<StoreTransaction['keepSteps']>): Promise<'kept' | 'lost' | 'left'> {
-    return this.inner.keepSteps(...kept);
-  }
-
-  rollback(): Promise<void> {
-    return this.inner.rollback();
-  }
-
-  abandon(): Promise<void> {
-    return this.inner.abandon();
-  }
-
-  keepAlive(): Promise<void> {
-    return this.inner.keepAlive();
-  }
-
-  isConflict(error: unknown): boolean {
-    return this.inner.isConflict(error);
-  }
-
-  isRefusal(error: unknown): boolean {
-    return this.inner.isRefusal(error);
   }
 }
