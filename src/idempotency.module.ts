@@ -30,7 +30,7 @@ import { MessageHandling } from './messaging/message-handling.js';
 import { MessageOperations } from './messaging/message-operations.js';
 import { MethodExplorer } from './methods/method-explorer.js';
 import { misconfigured } from './options-check.js';
-import { CachedStore } from './stores/cached/cached.store.js';
+import { layered } from './stores/layered.js';
 import { RefusalReport } from './refusal-report.js';
 import { StartupReport } from './startup-report.js';
 import { checkAsyncRegistration, checkRegistration } from './registration-check.js';
@@ -53,16 +53,15 @@ import { checkAsyncRegistration, checkRegistration } from './registration-check.
     {
       provide: IdempotencyEngine,
       inject: [IDEMPOTENCY_STORE, IDEMPOTENCY_SETTINGS],
-      useFactory: (
-        store: IdempotencyStore,
-        { storeTimeoutMs, mask, emit, replayCache }: ModuleSettings,
-      ) =>
-        new IdempotencyEngine({
-          store: replayCache === undefined ? store : new CachedStore(store, replayCache),
+      useFactory: (store: IdempotencyStore, settings: ModuleSettings) => {
+        const { storeTimeoutMs, mask, emit } = settings;
+        return new IdempotencyEngine({
+          store: layered(store, settings),
           storeTimeoutMs,
           mask,
           emit,
-        }),
+        });
+      },
     },
     RouteSettingsRegistry,
     RouteExplorer,

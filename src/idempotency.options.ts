@@ -209,6 +209,14 @@ export interface ReplayCacheOptions {
   maxAge?: Duration;
 }
 
+/** What stored responses, results, errors and steps are encrypted with. */
+export interface EncryptionOptions {
+  /** Keys of 32 bytes by name: bytes, or their base64. Keep an old one for as long as records live that it sealed. */
+  keys: Readonly<Record<string, Uint8Array | string>>;
+  /** The name of the key for what is written from now on. */
+  current: string;
+}
+
 /** Options of `IdempotencyModule.forRoot()` that a factory may return. */
 export interface IdempotencyModuleOptions extends IdempotencyDefaults {
   /**
@@ -244,6 +252,12 @@ export interface IdempotencyModuleOptions extends IdempotencyDefaults {
    * @default false
    */
   replayCache?: boolean | ReplayCacheOptions;
+  /**
+   * Encrypts stored responses, results, errors and steps, each for its own record (AES-256-GCM). Records from before
+   * are still read. A record whose key is gone is refused as `IDEMPOTENCY_RECORD_UNREADABLE`, and nothing is run.
+   * @default unset: they are stored as they are
+   */
+  encryption?: EncryptionOptions;
   /**
    * Whether each decorated handler is written to the log when the application starts: how it is called, where its key
    * comes from, and what it is guaranteed.

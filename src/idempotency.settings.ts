@@ -13,6 +13,8 @@ import type {
 import { logged } from './event-log.js';
 import { attemptsPolicy } from './attempts-policy.js';
 import { checkModuleOptions, checkRouteOptions } from './options-check.js';
+import { encryptionKeys } from './encryption-keys.js';
+import type { EncryptionKeys } from './stores/encrypted/keyring.js';
 import type { CacheLimits } from './stores/cached/record-cache.js';
 
 /** The options of one operation with every default filled in and every duration in milliseconds. */
@@ -40,6 +42,7 @@ export interface ModuleSettings {
   readonly emit: Emit;
   readonly cleanup: { readonly intervalMs: number; readonly batchSize: number } | undefined;
   readonly replayCache: CacheLimits | undefined;
+  readonly encryption: EncryptionKeys | undefined;
 }
 
 const DEFAULTS = {
@@ -68,7 +71,7 @@ const DEFAULTS = {
  */
 export function moduleSettings(options: IdempotencyModuleOptions = {}): ModuleSettings {
   checkModuleOptions(options);
-  const { cleanup = {}, maskKey, replayCache = false } = options;
+  const { cleanup = {}, maskKey, replayCache = false, encryption } = options;
   const settings: ModuleSettings = {
     options,
     namespace: options.namespace ?? '',
@@ -84,6 +87,7 @@ export function moduleSettings(options: IdempotencyModuleOptions = {}): ModuleSe
             batchSize: cleanup.batchSize ?? 1_000,
           },
     replayCache: replayCache === false ? undefined : cacheLimits(replayCache),
+    encryption: encryption && encryptionKeys(encryption),
   };
   // the defaults of every route must fit together before there is one
   operationSettings(settings, {}, 'IdempotencyModule');

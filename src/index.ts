@@ -45,6 +45,7 @@ export type {
 export type {
   AttemptsOptions,
   CleanupOptions,
+  EncryptionOptions,
   ReplayCacheOptions,
   FingerprintFunction,
   FingerprintInput,

@@ -123,6 +123,7 @@ const MODULE_CHECKS: Record<keyof IdempotencyModuleOptions, Check> = {
     typeof value === 'boolean' || isRecord(value)
       ? undefined
       : "Write true, false, or an object such as { maxEntries: 10_000, maxAge: '1m' }.",
+  encryption: () => undefined, // its values must not be shown
   startupReport: boolean,
   hooks: (value) => (isRecord(value) ? undefined : 'Write an object with functions.'),
 };

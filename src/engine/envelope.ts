@@ -6,6 +6,8 @@ import { IdempotencyError } from './errors.js';
  * head, the head, and the body byte for byte. The head says what the body is.
  */
 const MAGIC = Buffer.from('NI');
+/** How encrypted bytes begin that could not be opened. */
+const SEALED = Buffer.from('NE');
 export const ENVELOPE_VERSION = 1;
 const HEAD_AT = 11;
 
@@ -40,6 +42,9 @@ export function decodeEnvelope(stored: Uint8Array | null): Envelope {
     throw unreadable('it is empty');
   }
   const bytes = Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength);
+  if (bytes.subarray(0, 2).equals(SEALED)) {
+    throw unreadable('it is encrypted, and no key of this server opens it');
+  }
   if (bytes.length < HEAD_AT || !bytes.subarray(0, 2).equals(MAGIC)) {
     throw unreadable('it was not written by this library');
   }

@@ -1,0 +1,18 @@
+import type { IdempotencyStore } from '../engine/store.js';
+import { CachedStore } from './cached/cached.store.js';
+import type { CacheLimits } from './cached/record-cache.js';
+import { EncryptedStore } from './encrypted/encrypted.store.js';
+import type { EncryptionKeys } from './encrypted/keyring.js';
+
+/** The store as it was chosen, below what the application wants of any store: what is in memory is open. */
+export function layered(
+  store: IdempotencyStore,
+  wanted: {
+    readonly encryption: EncryptionKeys | undefined;
+    readonly replayCache: CacheLimits | undefined;
+  },
+): IdempotencyStore {
+  const { encryption, replayCache } = wanted;
+  const sealed = encryption === undefined ? store : new EncryptedStore(store, encryption);
+  return replayCache === undefined ? sealed : new CachedStore(sealed, replayCache);
+}
