@@ -150,6 +150,18 @@ export interface IdempotencyDefaults {
    */
   replayHeaders?: readonly string[];
   /**
+   * Fields of a JSON response that are not kept, by their paths: `'card.number'`, `'items.*.token'` (`*`: each element
+   * or member). A replay has `"[redacted]"` in their place. A response that is no JSON is not kept then.
+   * @default []
+   */
+  redact?: readonly string[];
+  /**
+   * Whether the caller may still have the recorded response of a key: `false` answers 403
+   * `IDEMPOTENCY_REPLAY_FORBIDDEN`. Guards have been asked before; what it throws is the answer.
+   * @default everybody whose scope and request are the same
+   */
+  authorizeReplay?(request: HttpRequest, context: ExecutionContext): boolean | Promise<boolean>;
+  /**
    * RabbitMQ: what `noAck` of the transport's options is, which no handler can see. `false`: the broker waits, and
    * the library acknowledges once the outcome is durable. `true`: what is being processed is lost with its process.
    * Required for handlers of that transport.

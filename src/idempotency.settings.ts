@@ -29,6 +29,9 @@ export interface OperationSettings {
   readonly fingerprint: readonly FingerprintPart[] | FingerprintFunction;
   /** Lower case. */
   readonly replayHeaders: readonly string[];
+  /** Where the fields are, name by name. */
+  readonly redact: readonly (readonly string[])[];
+  readonly authorizeReplay: IdempotencyDefaults['authorizeReplay'];
   readonly noAck: boolean | undefined;
 }
 
@@ -63,6 +66,7 @@ const DEFAULTS = {
   maxKeyLength: 255,
   fingerprint: ['method', 'path', 'query', 'body'],
   replayHeaders: [],
+  redact: [],
 } as const satisfies IdempotencyDefaults;
 
 /**
@@ -139,6 +143,8 @@ export function operationSettings(
     scope: merged.scope,
     fingerprint: merged.fingerprint,
     replayHeaders: merged.replayHeaders.map((name) => name.toLowerCase()),
+    redact: merged.redact.map((path) => path.split('.')),
+    authorizeReplay: merged.authorizeReplay,
     noAck: merged.noAck,
   };
 }

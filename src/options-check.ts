@@ -23,6 +23,8 @@ import type {
   ReplayCacheOptions,
 } from './idempotency.options.js';
 
+const FIELD_PATH = /^[^.]+(\.[^.]+)*$/;
+
 const ROUTE_CHECKS: Record<keyof IdempotencyDefaults, Check> = {
   mode: oneOf('lease', 'transactional'),
   strict: boolean,
@@ -84,6 +86,11 @@ const ROUTE_CHECKS: Record<keyof IdempotencyDefaults, Check> = {
       ? undefined
       : `Leave out '${never}': it belongs to one connection, caller or moment and is never replayed.`;
   },
+  redact: (value) =>
+    Array.isArray(value) && value.every((path) => typeof path === 'string' && FIELD_PATH.test(path))
+      ? undefined
+      : "Write a list of paths such as 'card.number' or 'items.*.token'.",
+  authorizeReplay: aFunction,
   noAck: boolean,
 };
 

@@ -150,8 +150,13 @@ export class IdempotencyEngine {
     const claimed = await this.claim(operation);
     if ('type' in claimed) {
       if (claimed.type === 'replayed') {
-        this.options.emit('onReplayed', { handler: operation.handler, record: operation.id });
-        return claimed;
+        try {
+          await this.allowReplay(operation);
+          return claimed;
+        } catch (error) {
+          this.reject(operation, error);
+          throw error;
+        }
       }
       this.options.emit('onUnprotected', { handler: operation.handler, record: operation.id });
       await work(new Attempt(operation, newOwner(), { attempt: 1, fence: 0n }, Infinity));
@@ -175,13 +180,24 @@ export class IdempotencyEngine {
       await this.ensureReady();
       const result = await this.transactional.run(operation, work);
       if (result.type === 'replayed') {
-        this.options.emit('onReplayed', { handler: operation.handler, record: operation.id });
+        await this.allowReplay(operation);
       }
       return result;
     } catch (error) {
       this.reject(operation, error);
       throw error;
     }
+  }
+
+  /** @throws IdempotencyError `…_REPLAY_FORBIDDEN` */
+  private async allowReplay({ handler, id, mayReplay }: Operation): Promise<void> {
+    if (mayReplay !== undefined && !(await mayReplay())) {
+      throw new IdempotencyError(
+        'IDEMPOTENCY_REPLAY_FORBIDDEN',
+        'This request was carried out before, and you may not see its outcome any more. Nothing was run.',
+      );
+    }
+    this.options.emit('onReplayed', { handler, record: id });
   }
 
   private reject(operation: Operation, error: unknown): void {
@@ -222,7 +238,7 @@ export class IdempotencyEngine {
         throw problem;
       }
       if (result.type === 'replayed') {
-        this.options.emit('onReplayed', { handler: operation.handler, record: operation.id });
+        await this.allowReplay(operation);
       }
       return result;
     } catch (error) {

@@ -47,6 +47,8 @@ export interface Operation {
   readonly policy: OperationPolicy;
   /** Begun by another operation, which could not end without it. */
   readonly isInner?: boolean;
+  /** Whether who asks now may have the recorded outcome. Everybody, where it is not said. */
+  readonly mayReplay?: () => boolean | Promise<boolean>;
   /** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for an outcome that this entry point cannot have. */
   readonly encodeVerdict: EncodeVerdict;
 }

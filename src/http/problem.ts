@@ -37,6 +37,7 @@ const PROBLEMS: Readonly<Record<IdempotencyCode, { title: string; retryable: boo
     retryable: false,
   },
   IDEMPOTENCY_PARKED: { title: 'Operation of this idempotency key parked', retryable: false },
+  IDEMPOTENCY_REPLAY_FORBIDDEN: { title: 'Replay forbidden', retryable: false },
   IDEMPOTENCY_KEY_EXPIRED: { title: 'Idempotency key expired', retryable: false },
   IDEMPOTENCY_STORE_UNAVAILABLE: {
     title: 'Idempotency store unavailable',

@@ -1,6 +1,7 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
 import { encodeEnvelope, unreadable, type Envelope } from '../engine/envelope.js';
+import { redacted } from './redaction.js';
 import { REPLAYED_HEADERS } from './replayed-headers.js';
 
 export interface WireResponse {
@@ -16,28 +17,33 @@ export interface KeepRules {
   /** Headers to keep besides the usual ones. Lower case. */
   readonly replayHeaders: readonly string[];
   readonly maxResultBytes: number;
+  /** Fields that are not kept. */
+  readonly redact: readonly (readonly string[])[];
 }
 
 /**
  * The bytes to keep of a response, or `undefined` when it cannot be kept: its body is in an encoding
- * that a later caller might not accept and that cannot be undone here, or is too large without it.
+ * that a later caller might not accept and that cannot be undone here, is too large without it, or has
+ * fields to redact that nobody finds.
  */
 export function recordResponse(
   response: WireResponse,
-  { replayHeaders, maxResultBytes }: KeepRules,
+  { replayHeaders, maxResultBytes, redact }: KeepRules,
 ): Uint8Array | undefined {
-  const body = identityBody(response, maxResultBytes);
-  if (body === undefined) {
+  const whole = identityBody(response, maxResultBytes);
+  const kept = whole && redacted({ ...response, body: whole }, redact);
+  if (kept === undefined) {
     return undefined;
   }
   const headers: Record<string, string | string[]> = {};
   for (const name of [...REPLAYED_HEADERS, ...replayHeaders]) {
-    const value = response.headers[name];
+    const value = kept.headers[name];
     if (value !== undefined) {
-      headers[response.names?.[name] ?? name] = value;
+      headers[kept.names?.[name] ?? name] = value;
     }
   }
-  return encodeEnvelope({ kind: 'http', meta: { status: response.status, headers }, body });
+  const { status, body } = kept;
+  return encodeEnvelope({ kind: 'http', meta: { status, headers }, body });
 }
 
 /** @throws IdempotencyError `IDEMPOTENCY_RECORD_UNREADABLE` */

@@ -61,6 +61,7 @@ export class RequestOperations {
       fingerprint: await requestFingerprint(exchange, context, identity, settings, credentials),
       handler: settings.name,
       policy: settings.policy,
+      ...mayReplay(settings, request, context),
       encodeVerdict: (verdict) =>
         encodeResponseVerdict(verdict, settings.maxResultBytes, settings.name),
     };
@@ -95,4 +96,15 @@ export class RequestOperations {
       );
     }
   }
+}
+
+function mayReplay(
+  { authorizeReplay }: RouteSettings,
+  request: HttpRequest,
+  context: ExecutionContext,
+): Pick<Operation, 'mayReplay'> {
+  // only a clear yes is one
+  return authorizeReplay === undefined
+    ? {}
+    : { mayReplay: async () => (await authorizeReplay(request, context)) === true };
 }

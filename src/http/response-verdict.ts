@@ -43,7 +43,7 @@ export function encodeResponseVerdict(
     );
   }
   const wire = { status: response.status, headers, names, body };
-  const rules = { replayHeaders: Object.keys(headers), maxResultBytes: maxBytes };
+  const rules = { replayHeaders: Object.keys(headers), maxResultBytes: maxBytes, redact: [] };
   const bytes = recordResponse(wire, rules) as Uint8Array; // without a content encoding
   try {
     readResponse(decodeEnvelope(bytes));

@@ -87,7 +87,7 @@ describe.each(dialects)('encrypted records on %s', (dialect) => {
     return rows
       .flatMap((row) => Object.values(row))
       .map((value) =>
-        value instanceof Uint8Array ? Buffer.from(value).toString('latin1') : `${value}`,
+        value instanceof Uint8Array ? Buffer.from(value).toString('latin1') : JSON.stringify(value),
       )
       .join('\n');
   }

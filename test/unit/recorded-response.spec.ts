@@ -1,7 +1,7 @@
 import { decodeEnvelope, encodeEnvelope } from '../../src/engine/envelope.js';
 import { readResponse, recordResponse } from '../../src/http/recorded-response.js';
 
-const RULES = { replayHeaders: ['x-order'], maxResultBytes: 1_000 };
+const RULES = { replayHeaders: ['x-order'], maxResultBytes: 1_000, redact: [] };
 const body = Buffer.from('{"id":1}');
 
 describe('a recorded response', () => {
