@@ -12,10 +12,11 @@ import type {
 } from './idempotency.options.js';
 import { logged } from './event-log.js';
 import { attemptsPolicy } from './attempts-policy.js';
-import { checkModuleOptions, checkRouteOptions } from './options-check.js';
 import { encryptionKeys } from './encryption-keys.js';
-import type { EncryptionKeys } from './stores/encrypted/keyring.js';
+import { checkModuleOptions } from './module-options-check.js';
+import { checkRouteOptions } from './settled-options-check.js';
 import type { CacheLimits } from './stores/cached/record-cache.js';
+import type { EncryptionKeys } from './stores/encrypted/keyring.js';
 
 /** The options of one operation with every default filled in and every duration in milliseconds. */
 export interface OperationSettings {

@@ -1,5 +1,6 @@
 import { RequestMethod, UseInterceptors } from '@nestjs/common';
 import { classMethods } from './class-methods.js';
+import { checkIdempotentOptions } from './handler-options-check.js';
 import { protectedHandler } from './protected-handler.js';
 import { IdempotencyInterceptor } from './http/idempotency.interceptor.js';
 import { IDEMPOTENT_METADATA } from './idempotency.constants.js';
@@ -14,7 +15,7 @@ import type {
   IdempotentMethodDecorator,
   IdempotentMethodOptions,
 } from './methods/method-options.js';
-import { checkIdempotentOptions, misconfigured } from './options-check.js';
+import { misconfigured } from './options-check.js';
 
 type Class = abstract new (...args: never[]) => unknown;
 

@@ -11,7 +11,7 @@ const CLOUD_EVENTS = ['ce_', 'ce-', 'cloudevents:', 'cloudevents_'];
  * The id that every delivery of one message has in common, the best one first. Never a correlation id, a delivery
  * tag or Nest's packet id: those name the delivery. `undefined` when there is none and none is needed.
  *
- * @throws IdempotencyError `IDEMPOTENCY_KEY_MISSING`
+ * @throws IdempotencyError `IDEMPOTENCY_KEY_MISSING`; `IDEMPOTENCY_KEY_INVALID` for an id that others could share
  */
 export function messageKey(
   message: IncomingMessage,

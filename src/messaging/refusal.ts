@@ -12,6 +12,7 @@ export type Refusal = 'done' | 'later' | 'never' | 'wrong';
 export function refusalOf(code: IdempotencyCode): Refusal {
   switch (code) {
     case 'IDEMPOTENCY_RESULT_UNAVAILABLE':
+    case 'IDEMPOTENCY_REPLAY_FORBIDDEN':
       return 'done';
     case 'IDEMPOTENCY_KEY_EXPIRED':
     case 'IDEMPOTENCY_OUTCOME_UNCERTAIN':

@@ -1,6 +1,7 @@
+import { checkExecuteOptions } from '../handler-options-check.js';
 import { IDEMPOTENT_METADATA } from '../idempotency.constants.js';
 import { isRecord, show } from '../option-values.js';
-import { checkExecuteOptions, misconfigured } from '../options-check.js';
+import { misconfigured } from '../options-check.js';
 import {
   IDEMPOTENT_METHOD_METADATA,
   methodMetadata,

@@ -4,15 +4,10 @@ import { driverError, safeCause } from '../stores/typeorm/errors.js';
 import type { Row } from '../stores/typeorm/rows.js';
 import { familyOf, misconfigured } from '../stores/typeorm/schema.js';
 import { inOwnRight } from '../transactions/transaction-scope.js';
+import type { ParkedMessage } from './message.js';
+import { selectList, toClaimed, toParked, type Claimed } from './outbox-rows.js';
 import { persistently, storeUnavailable } from './persistently.js';
 import { COLUMNS, PARKED, PENDING, SENT, createStatements, type OutboxNames } from './schema.js';
-import type { OutboxMessage, ParkedMessage } from './message.js';
-
-/** A message that a relay has the lease of. */
-export interface Claimed {
-  readonly seq: string;
-  readonly message: OutboxMessage;
-}
 
 export interface ClaimOrder {
   readonly sink: string;
@@ -117,7 +112,7 @@ export class OutboxTable {
       `WITH due AS MATERIALIZED (${this.due('o.seq')} FOR UPDATE OF o SKIP LOCKED), ` +
       `claimed AS (UPDATE ${table} t SET owner = ?, lease_until = ${this.now} + ?, ` +
       `attempts = t.attempts + 1 FROM due WHERE t.seq = due.seq RETURNING t.*) ` +
-      `SELECT ${this.selectList()} FROM claimed ORDER BY seq`;
+      `SELECT ${selectList(this.dialect.name)} FROM claimed ORDER BY seq`;
     return (await this.select(sql, [sink, limit, owner, leaseMs])).map(toClaimed);
   }
 
@@ -130,7 +125,7 @@ export class OutboxTable {
     if (due.length === 0) {
       return [];
     }
-    const those = `seq IN (${due.map(({ seq }) => Number(seq)).join(', ')})`;
+    const those = among(due.map(({ seq }) => String(seq)));
     const { table } = this.names;
     const taken = await this.execute(
       `${this.update} owner = ?, lease_until = ${this.now} + ?, attempts = attempts + 1 ` +
@@ -140,24 +135,40 @@ export class OutboxTable {
     if (taken === 0) {
       return this.claimInSteps({ sink, owner, limit, leaseMs });
     }
-    const sql = `SELECT ${this.selectList()} FROM ${table} WHERE ${those} AND owner = ? ORDER BY seq`;
+    const sql = `SELECT ${selectList(this.dialect.name)} FROM ${table} WHERE ${those} AND owner = ? ORDER BY seq`;
     return (await this.select(sql, [owner])).map(toClaimed);
   }
 
-  /** They have reached their sink. `keep`: the rows stay, marked as sent. */
-  markSent(seqs: readonly string[], owner: string, keep: boolean): Promise<unknown> {
+  /** They have reached their sink. `keep`: the rows stay, marked as sent. Answers those that are settled by that. */
+  async markSent(
+    seqs: readonly string[],
+    owner: string,
+    keep: boolean,
+  ): Promise<readonly string[]> {
     const change = keep
       ? `${this.update} state = ${SENT}, sent_at = ${this.now}, owner = NULL`
       : this.delete;
-    return this.persistently(() => this.execute(`${change} WHERE ${owned(seqs)}`, [owner]));
+    const count = await this.persistently(() =>
+      this.execute(`${change} WHERE ${owned(seqs)}`, [owner]),
+    );
+    if (count === seqs.length) {
+      return seqs;
+    }
+    // some leases were over, and others have the messages
+    const sql = `SELECT seq FROM ${this.names.table} WHERE ${among(seqs)} AND state <> ${SENT}`;
+    const left = await this.persistently(() => this.select(sql, []));
+    const open = new Set(left.map(({ seq }) => String(seq)));
+    return seqs.filter((seq) => !open.has(seq));
   }
 
-  fail({ seq, error, retryInMs }: Failure, owner: string): Promise<unknown> {
+  /** False when the lease was over, and others have the message. */
+  async fail({ seq, error, retryInMs }: Failure, owner: string): Promise<boolean> {
     const state = retryInMs === undefined ? PARKED : PENDING;
     const sql =
       `${this.update} state = ${state}, available_at = ${this.now} + ?, last_error = ?, ` +
       `owner = NULL, lease_until = 0 WHERE ${owned([seq])}`;
-    return this.persistently(() => this.execute(sql, [retryInMs ?? 0, error, owner]));
+    const count = await this.persistently(() => this.execute(sql, [retryInMs ?? 0, error, owner]));
+    return count > 0;
   }
 
   /** Nothing was tried: others may have them at once. */
@@ -178,14 +189,14 @@ export class OutboxTable {
     if (rows.length === 0) {
       return 0;
     }
-    const seqs = rows.map(({ seq }) => Number(seq)).join(', ');
-    return this.persistently(() => this.execute(`${this.delete} WHERE seq IN (${seqs})`));
+    const those = among(rows.map(({ seq }) => String(seq)));
+    return this.persistently(() => this.execute(`${this.delete} WHERE ${those}`));
   }
 
   async parked(limit: number, after: string | undefined): Promise<ParkedMessage[]> {
     const { table } = this.names;
     const sql =
-      `SELECT ${this.selectList()} FROM ${table} WHERE state = ${PARKED}` +
+      `SELECT ${selectList(this.dialect.name)} FROM ${table} WHERE state = ${PARKED}` +
       (after === undefined ? '' : ' AND seq > ?') +
       ` ORDER BY seq LIMIT ?`;
     const parameters = after === undefined ? [limit] : [after, limit];
@@ -204,15 +215,6 @@ export class OutboxTable {
     return (await this.persistently(() => this.execute(sql, [id]))) > 0;
   }
 
-  private selectList(): string {
-    // as bytes on MySQL: the text then is exact under any charset of the connection
-    const isMySql = familyOf(this.dialect.name) === 'mysql';
-    const text = (column: string): string =>
-      isMySql ? `CAST(${column} AS BINARY) AS ${column}` : column;
-    const texts = ['pattern', 'ordering_key', 'last_error'].map(text).join(', ');
-    return `seq, id, sink, ${texts}, payload, headers, attempts, created_at`;
-  }
-
   private select(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
     return this.dialect.select(sql, parameters);
   }
@@ -227,44 +229,12 @@ export class OutboxTable {
   }
 }
 
-/** Still leased by the relay that asks. Numbers of our own, and so no parameters. Parameter: owner. */
+/** Numbers of our own, and so no parameters. */
+function among(seqs: readonly string[]): string {
+  return `seq IN (${seqs.map(Number).join(', ')})`;
+}
+
+/** Still leased by the relay that asks. Parameter: owner. */
 function owned(seqs: readonly string[]): string {
-  return `seq IN (${seqs.map(Number).join(', ')}) AND owner = ? AND state = ${PENDING}`;
-}
-
-function toClaimed(row: Row): Claimed {
-  const { position, id, pattern, orderingKey, attempts, createdAt } = toParked(row);
-  return {
-    seq: position,
-    message: {
-      id,
-      pattern,
-      payload: JSON.parse(text(row.payload)),
-      headers:
-        row.headers === null ? {} : (JSON.parse(text(row.headers)) as Record<string, string>),
-      orderingKey,
-      attempt: attempts,
-      createdAt,
-    },
-  };
-}
-
-function toParked(row: Row): ParkedMessage {
-  const optional = (value: unknown): string | undefined =>
-    value === null ? undefined : text(value);
-  return {
-    position: String(row.seq),
-    id: text(row.id),
-    pattern: text(row.pattern),
-    sink: text(row.sink),
-    orderingKey: optional(row.ordering_key),
-    attempts: Number(row.attempts),
-    lastError: optional(row.last_error),
-    createdAt: new Date(Number(row.created_at)),
-  };
-}
-
-/** Of a text column, or the bytes of one. */
-function text(value: unknown): string {
-  return Buffer.isBuffer(value) ? value.toString() : String(value);
+  return `${among(seqs)} AND owner = ? AND state = ${PENDING}`;
 }

@@ -12,7 +12,10 @@ export interface OutboxEvent {
   readonly attempt: number;
 }
 
-/** A hook returns nothing, is not awaited, and what it throws is dropped. */
+/**
+ * Told once the outbox has it in writing: not by a relay that died or was overtaken, but by the next one. A hook returns
+ * nothing, is not awaited, and what it throws is dropped.
+ */
 export interface OutboxHooks {
   /** The sink has the message. */
   onSent?(event: OutboxEvent): void;

@@ -1,6 +1,7 @@
 import { jittered, pause, within } from '../engine/timing.js';
 import type { Sink } from './message.js';
-import type { Claimed, OutboxTable } from './outbox-table.js';
+import type { Claimed } from './outbox-rows.js';
+import type { OutboxTable } from './outbox-table.js';
 import type { OutboxSettings } from './outbox.settings.js';
 
 const LONGEST_BACKOFF_MS = 60 * 60 * 1_000;
@@ -101,9 +102,8 @@ export class RelayLoop {
   }
 
   private async send(claimed: Claimed): Promise<void> {
-    const { message } = claimed;
     try {
-      if (message.attempt > this.settings.maxAttempts) {
+      if (claimed.attempt > this.settings.maxAttempts) {
         throw new UnfinishedError();
       }
       // another relay may have the message once the lease is over
@@ -117,8 +117,8 @@ export class RelayLoop {
     await this.settling;
   }
 
-  private async publish({ message }: Claimed): Promise<void> {
-    await this.sink.publish(message);
+  private async publish(claimed: Claimed): Promise<void> {
+    await this.sink.publish(claimed.message());
   }
 
   /** All that were sent meanwhile in one statement. */
@@ -128,8 +128,9 @@ export class RelayLoop {
       const batch = this.sent.splice(0);
       const seqs = batch.map(({ seq }) => seq);
       const isKept = this.settings.keepSentMs !== undefined;
-      await this.quietly('marked as sent', () => this.table.markSent(seqs, this.owner, isKept));
-      for (const claimed of batch) {
+      const marking = () => this.table.markSent(seqs, this.owner, isKept);
+      const settled = await this.quietly('marked as sent', marking);
+      for (const claimed of batch.filter(({ seq }) => settled?.includes(seq))) {
         this.settings.tell('onSent', this.event(claimed));
       }
       this.left(batch);
@@ -139,13 +140,15 @@ export class RelayLoop {
 
   private async failed(claimed: Claimed, error: unknown): Promise<void> {
     const { maxAttempts, backoffMs, tell } = this.settings;
-    const { attempt } = claimed.message;
+    const { attempt } = claimed;
     const isLast = attempt >= maxAttempts;
     const pauseMs = Math.min(backoffMs * 2 ** Math.min(attempt - 1, 30), LONGEST_BACKOFF_MS);
     const retryInMs = isLast ? undefined : Math.round(jittered(pauseMs));
     const failure = { seq: claimed.seq, error: kindOf(error), retryInMs };
-    await this.quietly('marked as failed', () => this.table.fail(failure, this.owner));
-    tell(isLast ? 'onParked' : 'onFailed', { ...this.event(claimed), error });
+    const marking = () => this.table.fail(failure, this.owner);
+    if (await this.quietly('marked as failed', marking)) {
+      tell(isLast ? 'onParked' : 'onFailed', { ...this.event(claimed), error });
+    }
     this.left([claimed]);
   }
 
@@ -154,7 +157,7 @@ export class RelayLoop {
     for (const { seq } of batch) {
       this.onTheirWay.delete(seq);
     }
-    const freesOthers = batch.some(({ message }) => message.orderingKey !== undefined);
+    const freesOthers = batch.some(({ orderingKey }) => orderingKey !== undefined);
     if (wasFull || freesOthers) {
       this.wake();
     }
@@ -170,7 +173,7 @@ export class RelayLoop {
     }
   }
 
-  private event({ message: { id, pattern, attempt } }: Claimed) {
+  private event({ id, pattern, attempt }: Claimed) {
     return { id, pattern, sink: this.name, attempt };
   }
 }

@@ -132,6 +132,7 @@ describe('What a refusal is worth', () => {
     ]);
     expect(Object.fromEntries(worth)).toEqual({
       RESULT_UNAVAILABLE: 'done',
+      REPLAY_FORBIDDEN: 'done',
       KEY_EXPIRED: 'never',
       OUTCOME_UNCERTAIN: 'never',
       PARKED: 'never',

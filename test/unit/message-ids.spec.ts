@@ -15,7 +15,12 @@ describe('The text of an id', () => {
     ['other bytes', Buffer.from([255, 254]), 'base64://4='],
     ['a list', ['a', 'b'], 'a'],
     ['a list of bytes', [Buffer.from('a')], 'a'],
-    ['a parsed header', { b: 1, a: 2 }, '{"b":1,"a":2}'],
+    [
+      'a parsed header',
+      { b: 1, a: [null, { c: '', d: false }] },
+      '{"b":1,"a":[null,{"c":"","d":false}]}',
+    ],
+    ['a date', new Date(0), '"1970-01-01T00:00:00.000Z"'],
   ])('%s', (_, value, text) => {
     expect(idText(value)).toBe(text);
   });
@@ -26,6 +31,31 @@ describe('The text of an id', () => {
       expect(idText(value)).toBeUndefined();
     },
   );
+
+  const cyclic: Record<string, unknown> = {};
+  cyclic.self = cyclic;
+  it.each<[string, unknown]>([
+    ['NaN', NaN],
+    ['an infinite number', -Infinity],
+    ['a number that was rounded', 2 ** 53],
+    ['a cyclic object', cyclic],
+    ['an object with a bigint', { id: 1n }],
+    ['an object that JSON has nothing of', { toJSON: () => undefined }],
+    ['an object that JSON sees nothing of', new Map([['id', 1]])],
+    ['an object with a number that JSON does not know', { id: NaN }],
+    ['an object with a rounded number', { id: 2 ** 53 }],
+    ['an object with a map', { id: new Map([['id', 1]]) }],
+    ['an object that throws', { toJSON: () => JSON.parse('{') as unknown }],
+    ['an empty object', {}],
+    ['a list of one of these', [NaN]],
+  ])('refuses %s, which others would share', (_, value) => {
+    expect(() => idText(value)).toThrow(
+      expect.objectContaining({
+        code: 'IDEMPOTENCY_KEY_INVALID',
+        message: expect.stringContaining('Let its sender write it as text'),
+      }),
+    );
+  });
 
   it('keeps bytes apart that would become the same replacement character', () => {
     const ids = [[0xff], [0xfe], [0xc3, 0x28]].map((bytes) => idText(Buffer.from(bytes)));
@@ -157,6 +187,14 @@ describe('The key of a message', () => {
 
   it('goes on from an empty header to the next place', () => {
     expect(keyOf({ headers: { 'idempotency-key': '' }, id: 'm1' })).toBe('m1');
+  });
+
+  it('is refused where it is none, and not looked for elsewhere', () => {
+    const refused = expect.objectContaining({ code: 'IDEMPOTENCY_KEY_INVALID' });
+    expect(() => keyOf({ headers: { 'idempotency-key': NaN }, id: 'm1' })).toThrow(refused);
+    expect(() => keyOf({ headers: { ce_id: '1', ce_source: {} } })).toThrow(refused);
+    const optional = { messageId: 'id', required: false };
+    expect(() => keyOf({ payload: { id: NaN } }, optional)).toThrow(refused);
   });
 
   it('is what a function says, and nothing else', () => {

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import { IdempotencyError } from '../../engine/errors.js';
 import type {
@@ -16,21 +15,11 @@ import type { Dialect } from './dialects/dialect.js';
 import { createDialect } from './dialects/create-dialect.js';
 import type { DialectOptions } from './dialects/create-dialect.js';
 import { driverError, safeCause, unavailable } from './errors.js';
+import { LostRace, persistently } from './persistently.js';
 import { COLUMNS, misconfigured } from './schema.js';
 import type { TableOptions } from './schema.js';
 import { inOwnRight } from '../../transactions/transaction-scope.js';
 import { TypeOrmTransactions } from './typeorm.transactions.js';
-
-/**
- * Statements that deadlocked, and claims that lost a race, are sent again for so long and at least
- * so often: on a busy pool a single attempt may have waited longer than that for its connection.
- */
-const RETRY_MS = 5_000;
-const RETRIES = 5;
-
-class LostRace extends Error {
-  override readonly message = 'lost every race for the record';
-}
 
 /**
  * Keeps records in the application's own database: PostgreSQL, MySQL, MariaDB or SQLite
@@ -179,19 +168,11 @@ export class TypeOrmStore implements IdempotencyStore {
   private async run<T>(operation: (dialect: Dialect) => Promise<T>): Promise<T> {
     const { dialect } = this;
     if (!dialect) throw misconfigured('Call init() of the idempotency store before its first use.');
-    const started = performance.now();
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await inOwnRight(this.source(), () => operation(dialect));
-      } catch (error) {
-        if (error instanceof IdempotencyError) throw error;
-        const passing = error instanceof LostRace || dialect.isTransient(driverError(error));
-        if (!passing || (attempt > RETRIES && performance.now() - started > RETRY_MS)) {
-          throw unavailable(dialect.name, error);
-        }
-      }
-      await sleep(Math.random() * Math.min(2 * attempt, 30));
-    }
+    return persistently(
+      dialect,
+      () => inOwnRight(this.source(), () => operation(dialect)),
+      (error) => unavailable(dialect.name, error),
+    );
   }
 
   private async checkTable(dialect: Dialect): Promise<void> {
