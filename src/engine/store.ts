@@ -104,6 +104,15 @@ export interface ListFilter {
   readonly after?: string;
 }
 
+export interface CountFilter {
+  /**
+   * `'expired'`: dead rows that `deleteExpired` would delete.
+   * @default every live record
+   */
+  readonly state?: RecordState | 'expired';
+  readonly scope?: string;
+}
+
 export interface IdempotencyStore {
   /** For people: `memory`, `postgres`, `mariadb`, … */
   readonly name: string;
@@ -191,6 +200,12 @@ export interface IdempotencyStore {
 
   /** Live records in the order of their ids, without their results (`result` is `null`), except of parked ones. */
   list(filter: ListFilter): Promise<readonly StoredRecord[]>;
+
+  /**
+   * How many of these there are, or `upTo` where there are more. It may read every record, unless the store has an
+   * index for what is asked.
+   */
+  countRecords(filter: CountFilter, upTo: number): Promise<number>;
 
   /**
    * Removes a record whatever its state, except a live claim: a running attempt is never pulled away.

@@ -3,6 +3,7 @@ import type {
   ClaimRequest,
   ClaimResult,
   CompleteRequest,
+  CountFilter,
   IdempotencyStore,
   ListFilter,
   SettleResult,
@@ -75,6 +76,10 @@ export class ForwardingStore implements IdempotencyStore {
 
   list(filter: ListFilter): Promise<readonly StoredRecord[]> {
     return this.inner.list(filter);
+  }
+
+  countRecords(filter: CountFilter, upTo: number): Promise<number> {
+    return this.inner.countRecords(filter, upTo);
   }
 
   forget(id: string): Promise<boolean> {

@@ -3,6 +3,7 @@ import type {
   ClaimRequest,
   ClaimResult,
   CompleteRequest,
+  CountFilter,
   IdempotencyStore,
   ListFilter,
   RecordState,
@@ -187,16 +188,20 @@ class MemoryStore implements IdempotencyStore {
   }
 
   async list(filter: ListFilter): Promise<readonly StoredRecord[]> {
-    return [...this.rows.keys()]
-      .map((id) => this.live(id))
-      .filter((row) => row !== undefined)
-      .filter((row) => filter.state === undefined || row.state === filter.state)
-      .filter((row) => filter.scope === undefined || row.scope === filter.scope)
+    return this.liveOnes(filter)
       .filter((row) => filter.after === undefined || row.id > filter.after)
       .sort((a, b) => (a.id < b.id ? -1 : 1))
       .slice(0, filter.limit)
       .map(toRecord)
       .map((record) => (record.state === 'parked' ? record : { ...record, result: null }));
+  }
+
+  async countRecords({ state, scope }: CountFilter, upTo: number): Promise<number> {
+    const those =
+      state === 'expired'
+        ? this.dueOnes().filter((row) => scope === undefined || row.scope === scope)
+        : this.liveOnes({ ...(state && { state }), ...(scope !== undefined && { scope }) });
+    return Math.min(those.length, upTo);
   }
 
   async forget(id: string): Promise<boolean> {
@@ -207,16 +212,29 @@ class MemoryStore implements IdempotencyStore {
   }
 
   async deleteExpired(limit: number): Promise<number> {
-    const now = this.now();
-    const over = [...this.rows.values()]
-      .filter((row) => !isLive(row, now) && (row.expiresAt ?? row.keepUntil) <= now)
-      .slice(0, limit);
+    const over = this.dueOnes().slice(0, limit);
     for (const row of over) this.rows.delete(row.id);
     return over.length;
   }
 
   async ping(): Promise<number> {
     return this.now();
+  }
+
+  private liveOnes({ state, scope }: Pick<ListFilter, 'state' | 'scope'>): LiveRow[] {
+    return [...this.rows.keys()]
+      .map((id) => this.live(id))
+      .filter((row) => row !== undefined)
+      .filter((row) => state === undefined || row.state === state)
+      .filter((row) => scope === undefined || row.scope === scope);
+  }
+
+  /** Whose time is over. */
+  private dueOnes(): Row[] {
+    const now = this.now();
+    return [...this.rows.values()].filter(
+      (row) => !isLive(row, now) && (row.expiresAt ?? row.keepUntil) <= now,
+    );
   }
 
   private live(id: string): LiveRow | undefined {

@@ -5,6 +5,7 @@ import type {
   ClaimRequest,
   ClaimResult,
   CompleteRequest,
+  CountFilter,
   IdempotencyStore,
   ListFilter,
   SettleResult,
@@ -146,6 +147,10 @@ export class TypeOrmStore implements IdempotencyStore {
 
   list(filter: ListFilter): Promise<readonly StoredRecord[]> {
     return this.run((db) => db.list(filter));
+  }
+
+  countRecords(filter: CountFilter, upTo: number): Promise<number> {
+    return this.run((db) => db.countRecords(filter, upTo));
   }
 
   forget(id: string): Promise<boolean> {

@@ -90,6 +90,50 @@ export function lookupCases(test: ContractCase): void {
     assert.deepEqual(await listed(bench, filter), [mine.id]);
   });
 
+  test('countRecords counts live records by state and scope, as far as it is asked to', async (bench) => {
+    const { store } = bench;
+    assert.equal(await store.countRecords({}, 10), 0);
+    await bench.claim({ scope: 'a' });
+    await bench.claim({ scope: 'b' });
+    await bench.completed(null);
+    await bench.uncertain();
+    await bench.lapsed();
+    await bench.parked();
+    await bench.released();
+    await bench.abandoned();
+    const counts = [
+      await store.countRecords({}, 10),
+      await store.countRecords({}, 4),
+      await store.countRecords({ state: 'in-progress' }, 10),
+      await store.countRecords({ state: 'uncertain' }, 10),
+      await store.countRecords({ state: 'parked' }, 10),
+      await store.countRecords({ state: 'completed' }, 10),
+      await store.countRecords({ scope: 'a' }, 10),
+      await store.countRecords({ scope: 'A' }, 10),
+      await store.countRecords({ scope: 'b', state: 'tombstone' }, 10),
+    ];
+    assert.deepEqual(counts, [6, 4, 2, 2, 1, 0, 1, 0, 0]);
+  });
+
+  test('countRecords of the expired counts what cleanup would delete', async (bench) => {
+    const { store } = bench;
+    await bench.claim({ scope: 'a' });
+    await bench.complete(await bench.claim({ ttlMs: bench.brief }), bytes('x'), bench.brief);
+    await bench.abandoned({ scope: 'a', leaseMs: bench.brief, ttlMs: bench.brief });
+    await bench.abandoned(); // kept for an hour yet, to count its attempts
+    await bench.uncertain();
+    const expired = await store.countRecords({ state: 'expired' }, 10);
+    assert.deepEqual(
+      [
+        expired,
+        await store.countRecords({ state: 'expired', scope: 'a' }, 10),
+        await store.countRecords({ state: 'expired' }, 1),
+      ],
+      [2, 1, 1],
+    );
+    assert.equal(await store.deleteExpired(10), expired);
+  });
+
   test('list pages through every record once', async (bench) => {
     const claims = await Promise.all(times(7, () => bench.claim()));
     const seen: string[] = [];

@@ -86,6 +86,7 @@ export class ProbeStore implements IdempotencyStore {
   resolve = this.probed('resolve');
   find = this.probed('find');
   list = this.probed('list');
+  countRecords = this.probed('countRecords');
   forget = this.probed('forget');
   deleteExpired = this.probed('deleteExpired');
   ping = this.probed('ping');

@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Claim, IdempotencyStore, StoredRecord } from '../../../src/engine/store.js';
+import { ForwardingStore } from '../../../src/stores/forwarding.store.js';
 
 /** Bugs that real libraries shipped, each as a sound store with one operation replaced. */
 export const brokenStores: Record<string, (sound: IdempotencyStore) => IdempotencyStore> = {
@@ -255,27 +256,7 @@ export const brokenStores: Record<string, (sound: IdempotencyStore) => Idempoten
 };
 
 function broken(sound: IdempotencyStore, bug: Partial<IdempotencyStore>): IdempotencyStore {
-  const methods: IdempotencyStore = {
-    name: sound.name,
-    init: () => sound.init(),
-    claim: (request) => sound.claim(request),
-    claimMany: (requests) => sound.claimMany(requests),
-    completeMany: (requests) => sound.completeMany(requests),
-    renew: (claims, leaseMs) => sound.renew(claims, leaseMs),
-    complete: (request) => sound.complete(request),
-    release: (claim, counted) => sound.release(claim, counted),
-    park: (claim, result) => sound.park(claim, result),
-    markUncertain: (claim) => sound.markUncertain(claim),
-    startEffect: (claim) => sound.startEffect(claim),
-    keepSteps: (claim, steps) => sound.keepSteps(claim, steps),
-    resolve: (id, verdict, owner) => sound.resolve(id, verdict, owner),
-    find: (id) => sound.find(id),
-    list: (filter) => sound.list(filter),
-    forget: (id) => sound.forget(id),
-    deleteExpired: (limit) => sound.deleteExpired(limit),
-    ping: () => sound.ping(),
-  };
-  return { ...methods, ...bug };
+  return Object.assign(new ForwardingStore(sound), bug);
 }
 
 /** The claim of whoever owns the record now: what a write without an owner check writes to. */

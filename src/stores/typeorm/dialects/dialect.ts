@@ -4,6 +4,7 @@ import type {
   ClaimRequest,
   ClaimResult,
   CompleteRequest,
+  CountFilter,
   ListFilter,
   SettleResult,
   StoredRecord,
@@ -12,6 +13,7 @@ import {
   ABSENT_SQL,
   RELEASED,
   isDeadSql,
+  isDueSql,
   isLive,
   isLiveSql,
   isOwnedSql,
@@ -243,21 +245,36 @@ export abstract class Dialect {
     return row ? toRecord(row) : null;
   }
 
-  async list({ state, scope, limit, after }: ListFilter): Promise<StoredRecord[]> {
-    const conditions = [isLiveSql(this.now)];
+  async list({ limit, ...filter }: ListFilter): Promise<StoredRecord[]> {
+    const { table } = this.names;
+    const { conditions, parameters } = this.conditions(filter);
+    const sql =
+      `SELECT ${selectList(this.readers, this.now, { withResult: false })} FROM ${table} ` +
+      `WHERE ${conditions} ORDER BY ${table}.id LIMIT ?`;
+    return (await this.select(sql, [...parameters, limit])).map(toRecord);
+  }
+
+  async countRecords(filter: CountFilter, upTo: number): Promise<number> {
+    const { conditions, parameters } = this.conditions(filter);
+    const some = `SELECT 1 FROM ${this.names.table} WHERE ${conditions} LIMIT ?`;
+    const sql = `SELECT count(*) AS count FROM (${some}) counted`;
+    const [row] = await this.select(sql, [...parameters, upTo]);
+    return Number(row?.count);
+  }
+
+  private conditions({ state, scope, after }: CountFilter & Pick<ListFilter, 'after'>) {
+    const conditions = [state === 'expired' ? isDueSql(this.now) : isLiveSql(this.now)];
     const parameters: unknown[] = [];
     const where = (condition: string, parameter: unknown): void => {
       conditions.push(condition);
       parameters.push(parameter);
     };
-    if (state !== undefined) where(`${stateSql(this.now)} = ?`, stateCode(state));
+    if (state !== undefined && state !== 'expired') {
+      where(`${stateSql(this.now)} = ?`, stateCode(state));
+    }
     if (scope !== undefined) where(this.scopeIs, this.bindText(scope));
     if (after !== undefined) where('id > ?', this.token(after));
-    const { table } = this.names;
-    const sql =
-      `SELECT ${selectList(this.readers, this.now, { withResult: false })} FROM ${table} ` +
-      `WHERE ${conditions.join(' AND ')} ORDER BY ${table}.id LIMIT ?`;
-    return (await this.select(sql, [...parameters, limit])).map(toRecord);
+    return { conditions: conditions.join(' AND '), parameters };
   }
 
   async forget(id: string): Promise<boolean> {
