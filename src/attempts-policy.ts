@@ -21,7 +21,7 @@ export function attemptsPolicy(
   if (options === undefined) {
     return undefined;
   }
-  const { max, backoff = doubling, onExhausted = 'park' } = options;
+  const { max, backoff = doubling, onExhausted = 'dead-letter' } = options;
   return {
     max,
     onExhausted,

@@ -1,5 +1,5 @@
 import type { IdempotencyContext } from './engine/attempt.js';
-import type { ExecuteOptions } from './idempotency.service.js';
+import type { ExecuteOptions } from './execute-options.js';
 
 /** Options of `IdempotencyService.executeBatch()`. */
 export interface BatchOptions<T> extends Omit<ExecuteOptions, 'key' | 'payload'> {

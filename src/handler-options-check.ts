@@ -159,4 +159,14 @@ export function checkExecuteOptions(options: object, where: string): void {
   const checks = EXECUTE_OPTIONS.map((name) => [name, ROUTE_CHECKS[name]] as const);
   checkEach(Object.fromEntries(checks), options, where);
   checkAttempts(options, where);
+  const { backoff, onExhausted } = (options as IdempotencyDefaults).attempts ?? {};
+  for (const [name, value] of Object.entries({ backoff, onExhausted })) {
+    if (value !== undefined) {
+      throw misconfigured(
+        where,
+        `option 'attempts.${name}' is for the delivery of messages, and here nothing is delivered: who calls ` +
+          'decides when to try again. Leave it out here, and write { max }.',
+      );
+    }
+  }
 }

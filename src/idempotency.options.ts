@@ -180,8 +180,10 @@ export interface AttemptsOptions {
    */
   readonly backoff?: Duration | ((attempt: number) => Duration);
   /**
-   * Whether the message of a parked operation is also sent to the dead letters of its transport.
-   * @default 'park'
+   * What RabbitMQ is told of an event whose attempts are used up: `'dead-letter'` rejects it, to the dead-letter
+   * exchange of its queue; `'park'` acknowledges it, and only its record is left. For queues whose dead letters come
+   * back, or have no exchange to go to. Other transports have no dead letters.
+   * @default 'dead-letter'
    */
   readonly onExhausted?: 'park' | 'dead-letter';
 }

@@ -10,15 +10,15 @@ import { BatchRun } from './batch-run.js';
 import { checkSameRequest } from './engine/answers.js';
 import { recordId, type Identity } from './engine/identity.js';
 import type { Operation } from './engine/operation.js';
-import { RECORD_STATES, type RecordState } from './engine/store.js';
 import type { Verdict } from './engine/unknown-outcome.js';
 import { CleanupTask } from './cleanup/cleanup.task.js';
+import type { ExecuteOptions, IdempotencyKey } from './execute-options.js';
 import { checkExecuteOptions } from './handler-options-check.js';
 import { HTTP_OPERATION } from './http/request-operations.js';
 import { IDEMPOTENCY_SETTINGS } from './idempotency.constants.js';
-import type { IdempotencyDefaults } from './idempotency.options.js';
 import { operationSettings, type ModuleSettings } from './idempotency.settings.js';
-import { resolveByOperator } from './operator-verdict.js';
+import { listFilter, type ListOptions } from './list-options.js';
+import { endParked, resolveByOperator } from './operator-verdict.js';
 import { misconfigured } from './options-check.js';
 import { payloadFingerprint } from './payload-fingerprint.js';
 import { recordView, type IdempotencyRecordView } from './record-view.js';
@@ -27,57 +27,6 @@ import { runForValue } from './value-run.js';
 
 const EXECUTE_OPERATION = 'execute';
 const LONGEST_KEY = 4_000;
-const LARGEST_PAGE = 1_000;
-
-/** Names a record. */
-export interface IdempotencyKey {
-  readonly key: string;
-  /**
-   * Whose key it is; for HTTP what `scope` answered, by default the id of `request.user`.
-   * @default ''
-   */
-  readonly scope?: string;
-  /**
-   * The entry point: `'http'`, `'execute'`, or the name given to `execute()`.
-   * @default for look-ups: both `'http'` and `'execute'`; for `execute()`: `'execute'`
-   */
-  readonly operation?: string;
-}
-
-export interface ExecuteOptions
-  extends
-    IdempotencyKey,
-    Pick<
-      IdempotencyDefaults,
-      | 'mode'
-      | 'strict'
-      | 'ttl'
-      | 'lease'
-      | 'maxDuration'
-      | 'onConcurrent'
-      | 'waitTimeout'
-      | 'errors'
-      | 'expiredKeys'
-      | 'onStoreFailure'
-      | 'onUnknownOutcome'
-      | 'maxResultBytes'
-      | 'attempts'
-    > {
-  /** What a retry must repeat; another payload with the same key is an error. */
-  readonly payload?: unknown;
-}
-
-export interface ListOptions {
-  readonly state?: RecordState;
-  readonly scope?: string;
-  /**
-   * Records per page, 1 to 1,000.
-   * @default 100
-   */
-  readonly limit?: number;
-  /** The `id` of the last record of the page before. */
-  readonly after?: string;
-}
 
 /** Idempotency for code that no decorator reaches, and the records for people who look after them. */
 @Injectable()
@@ -207,25 +156,7 @@ export class IdempotencyService {
    * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for a `limit` that is none.
    */
   async list(options: ListOptions = {}): Promise<IdempotencyRecordView[]> {
-    const { limit = 100, ...filter } = options;
-    const where = 'IdempotencyService.list()';
-    if (filter.state !== undefined && !RECORD_STATES.includes(filter.state)) {
-      const states = RECORD_STATES.map((state) => `'${state}'`).join(', ');
-      throw misconfigured(where, `option 'state' is '${filter.state}'. Write one of ${states}.`);
-    }
-    if (filter.after !== undefined && !/^[0-9a-f]{32}$/.test(filter.after)) {
-      throw misconfigured(
-        where,
-        `option 'after' is '${filter.after}'. Write the id of the last record of the page before.`,
-      );
-    }
-    if (!Number.isInteger(limit) || limit < 1 || limit > LARGEST_PAGE) {
-      throw misconfigured(
-        where,
-        `option 'limit' is ${limit}. Write a whole number from 1 to ${LARGEST_PAGE}.`,
-      );
-    }
-    const records = await this.engine.store.list({ ...filter, limit });
+    const records = await this.engine.store.list(listFilter(options));
     return records.map(recordView);
   }
 
@@ -261,7 +192,7 @@ export class IdempotencyService {
    * from the beginning. True when there was one.
    */
   redrive(key: IdempotencyKey): Promise<boolean> {
-    return this.endParked(key, 'absent');
+    return endParked(this.engine.store, this.ids(key), 'absent');
   }
 
   /**
@@ -270,20 +201,7 @@ export class IdempotencyService {
    */
   discard(key: IdempotencyKey): Promise<boolean> {
     const { ttlMs } = operationSettings(this.module, {}, 'IdempotencyService.discard()').policy;
-    return this.endParked(key, { result: null, ttlMs });
-  }
-
-  private async endParked(
-    key: IdempotencyKey,
-    verdict: 'absent' | { readonly result: null; readonly ttlMs: number },
-  ): Promise<boolean> {
-    for (const id of this.ids(key)) {
-      const record = await this.engine.store.find(id);
-      if (record?.state === 'parked') {
-        return this.engine.store.resolve(id, verdict, record.owner);
-      }
-    }
-    return false;
+    return endParked(this.engine.store, this.ids(key), { result: null, ttlMs });
   }
 
   /** Deletes every expired record now, in batches. Answers how many. */

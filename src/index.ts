@@ -1,11 +1,8 @@
 export { IdempotencyModule } from './idempotency.module.js';
 export { Idempotent } from './idempotent.decorator.js';
-export {
-  IdempotencyService,
-  type ExecuteOptions,
-  type IdempotencyKey,
-  type ListOptions,
-} from './idempotency.service.js';
+export { IdempotencyService } from './idempotency.service.js';
+export type { ExecuteOptions, IdempotencyKey } from './execute-options.js';
+export type { ListOptions } from './list-options.js';
 export type { BatchFresh, BatchOptions, BatchWork } from './batch-options.js';
 export type { IdempotencyRecordView } from './record-view.js';
 export { currentIdempotency } from './methods/current-idempotency.js';

@@ -48,3 +48,18 @@ export async function resolveByOperator(
   }
   return false;
 }
+
+/** Ends the first of these records that is parked. Answers whether there was one. */
+export async function endParked(
+  store: IdempotencyStore,
+  ids: readonly string[],
+  verdict: 'absent' | { readonly result: null; readonly ttlMs: number },
+): Promise<boolean> {
+  for (const id of ids) {
+    const record = await store.find(id);
+    if (record?.state === 'parked') {
+      return store.resolve(id, verdict, record.owner);
+    }
+  }
+  return false;
+}

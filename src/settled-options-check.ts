@@ -1,5 +1,6 @@
 import { toMilliseconds, type Duration } from './engine/duration.js';
 import type { IdempotencyError } from './engine/errors.js';
+import type { IdempotencyStore } from './engine/store.js';
 import { checkIdempotentOptions } from './handler-options-check.js';
 import type { IdempotencyDefaults } from './idempotency.options.js';
 import { show } from './option-values.js';
@@ -56,6 +57,17 @@ export function checkRouteOptions(
       where,
       `option 'lease' (${show(merged.lease)}) is shorter than 'storeTimeout' (${show(storeTimeout)}): ` +
         'a claim could be over before the store has answered. Write a longer lease or a shorter storeTimeout.',
+    );
+  }
+}
+
+/** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for `mode: 'transactional'` on a store that cannot. */
+export function checkTransactions({ name, transactions }: IdempotencyStore, where: string): void {
+  if (transactions === undefined) {
+    throw misconfigured(
+      where,
+      `option 'mode' is 'transactional', but the ${name} store has no transactions that it could be part of. ` +
+        `Use typeOrmStore(), or write mode: 'lease'.`,
     );
   }
 }

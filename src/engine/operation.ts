@@ -32,7 +32,7 @@ export interface AttemptsPolicy {
   readonly max: number;
   /** How long the delivery of a message is put off after the attempt of this number has failed. */
   delayMs(attempt: number): number;
-  /** What becomes of the message of a parked operation. */
+  /** Whether the message of a parked operation is acknowledged, or goes to the dead letters of its transport. */
   readonly onExhausted: 'park' | 'dead-letter';
 }
 

@@ -2,10 +2,13 @@ import { Injectable } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { classMethods } from '../class-methods.js';
 import { IDEMPOTENT_METADATA } from '../idempotency.constants.js';
+import type { IdempotentOptions } from '../idempotency.options.js';
 import type { IdempotencyStore } from '../engine/store.js';
 import { checkClass, checkHandler } from '../messaging/handler-check.js';
 import { entryPointOf } from '../messaging/handler-kind.js';
+import { checkPlaces } from '../messaging/option-places.js';
 import { misconfigured } from '../options-check.js';
+import { checkTransactions } from '../settled-options-check.js';
 import { isEventStream } from './response-handling.js';
 import { IdempotencyInterceptor } from './idempotency.interceptor.js';
 import { RouteSettingsRegistry, type RouteSettings } from './route-settings.js';
@@ -31,10 +34,14 @@ export class RouteExplorer {
 
   /** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for the first route that cannot work. */
   check(store: IdempotencyStore): void {
-    const consumers = new Map<string, Handler>();
+    const consumers = new Map<string, readonly [Controller, Handler]>();
     for (const controller of this.classes()) {
-      if (Reflect.hasMetadata(IDEMPOTENT_METADATA, controller)) {
+      const options = Reflect.getMetadata(IDEMPOTENT_METADATA, controller) as
+        IdempotentOptions | undefined;
+      if (options !== undefined) {
         checkClass(controller);
+        const handlers = [...handlersOf(controller)].map(([, handler]) => handler);
+        checkPlaces(options, handlers, `@Idempotent() on ${controller.name}`);
       }
     }
     for (const [controller, handler] of this.routes()) {
@@ -46,15 +53,12 @@ export class RouteExplorer {
         checkTransactional(settings.name, handler, store);
       }
       if (settings !== undefined && entryPointOf(handler) !== 'route') {
-        const { name, consumer } = settings.message;
-        if ((consumers.get(consumer) ?? handler) !== handler) {
-          throw misconfigured(
-            `@Idempotent() on ${name}`,
-            `another handler is the consumer '${consumer}' too, and each would skip what the other has ` +
-              'processed. Write a consumer of its own.',
-          );
+        const { name, consumer } = settings;
+        const [other, theirs] = consumers.get(consumer) ?? [controller, handler];
+        if (other !== controller || theirs !== handler) {
+          throw sharedConsumer(name, consumer, theirs === handler);
         }
-        consumers.set(consumer, handler);
+        consumers.set(consumer, [controller, handler]);
       }
     }
   }
@@ -95,15 +99,19 @@ export class RouteExplorer {
   }
 }
 
+function sharedConsumer(name: string, consumer: string, isInherited: boolean): Error {
+  return misconfigured(
+    `@Idempotent() on ${name}`,
+    `another handler is the consumer '${consumer}' too, and each would skip what the other has processed. ` +
+      (isInherited
+        ? 'Two classes inherit it: leave consumer out, so that each is named after its class, or decorate it in each.'
+        : 'Write a consumer of its own.'),
+  );
+}
+
 function checkTransactional(name: string, handler: Handler, store: IdempotencyStore): void {
   const where = `@Idempotent() on ${name}`;
-  if (store.transactions === undefined) {
-    throw misconfigured(
-      where,
-      `option 'mode' is 'transactional', but the ${store.name} store has no transactions that the handler ` +
-        `could be part of. Use typeOrmStore(), or write mode: 'lease'.`,
-    );
-  }
+  checkTransactions(store, where);
   if (isEventStream(handler)) {
     throw misconfigured(
       where,

@@ -11,17 +11,17 @@ import type { IdempotentMetadata } from '../idempotent.metadata.js';
 import { entryPointOf, isMessageHandler, isRabbitEventHandler } from '../messaging/handler-kind.js';
 import { misconfigured } from '../options-check.js';
 import type { MessageSettings } from '../messaging/message-options.js';
+import { checkPlaces } from '../messaging/option-places.js';
 import { answersByItself } from './response-handling.js';
 
-export interface RouteSettings extends OperationSettings {
+/** What holds for a route or message handler. */
+export interface RouteSettings extends OperationSettings, MessageSettings {
   /** `Class.method`, for people. */
   readonly name: string;
   /** Whether the handler writes the response itself. */
   readonly answersByItself: boolean;
   /** Whether the route is idempotent only because its class is. */
   readonly byClass: boolean;
-  /** What counts where it is no route. */
-  readonly message: MessageSettings;
 }
 
 /** A message that comes again is in nobody's way while it waits. */
@@ -61,42 +61,31 @@ export class RouteSettingsRegistry {
       IdempotentOptions | undefined;
     const { options, property, level } = metadata;
     const name = `${controller.name}.${String(property)}`;
+    const where = `@Idempotent() on ${name}`;
+    checkPlaces(options, [handler], where);
     const { consumer, messageId, kafkaPosition, ...own } = { ...ofClass, ...defined(options) };
     const defaults = isMessageHandler(handler) ? MESSAGE_DEFAULTS : {};
-    const where = `@Idempotent() on ${name}`;
     const settings = operationSettings(this.module, own, where, defaults);
-    const { header, required } = settings;
     const isRoute = entryPointOf(handler) === 'route';
-    if (isRoute && own.attempts !== undefined) {
-      throw misconfigured(
-        where,
-        "option 'attempts' is for messages, methods and execute(): an HTTP client decides itself how often it " +
-          'tries. Leave it out here.',
-      );
-    }
-    if (own.attempts !== undefined && settings.noAck === true && isRabbitEventHandler(handler)) {
+    // the class's and the module's are for what is left
+    const attempts = isRoute ? undefined : settings.policy.attempts;
+    if (attempts !== undefined && settings.noAck === true && isRabbitEventHandler(handler)) {
       throw misconfigured(
         where,
         "option 'attempts' needs a message that comes again, and with noAck: true RabbitMQ forgets it when it is " +
-          'sent. Write noAck: false here and in the options of the transport, or leave attempts out.',
+          'sent. Write noAck: false here and in the options of the transport, or leave attempts out, here and in ' +
+          "the module; or name the transport, if it is another: @EventPattern('…', Transport.NATS).",
       );
     }
     return {
       ...settings,
-      // the module's are for what is left
-      policy: isRoute ? { ...settings.policy, attempts: undefined } : settings.policy,
+      policy: { ...settings.policy, attempts },
       name,
       answersByItself: answersByItself(controller, property),
       byClass: level === 'class',
-      message: {
-        name,
-        consumer: consumer ?? name,
-        header,
-        required,
-        messageId,
-        kafkaPosition: kafkaPosition ?? false,
-        noAck: settings.noAck,
-      },
+      consumer: consumer ?? name,
+      messageId,
+      kafkaPosition: kafkaPosition ?? false,
     };
   }
 }

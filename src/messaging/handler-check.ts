@@ -1,5 +1,5 @@
 import { misconfigured } from '../options-check.js';
-import { entryPointOf, GRAPHQL_RESOLVER, PATTERN } from './handler-kind.js';
+import { entryPointOf, GRAPHQL_RESOLVER, isRoute, PATTERN } from './handler-kind.js';
 
 /** Metadata keys of `@nestjs/websockets`, and what `@nestjs/microservices` says of gRPC. */
 const SOCKET_MESSAGE = 'websockets:message_mapping';
@@ -21,6 +21,13 @@ export function checkHandler(name: string, handler: object): void {
       where,
       'it is no mutation, and what only reads may be asked any number of times. Leave it out, or make it a ' +
         '@Mutation().',
+    );
+  }
+  if (isRoute(handler) && entryPointOf(handler) !== 'route') {
+    throw misconfigured(
+      where,
+      'it is a route and a message handler, and what comes both ways would be done twice. Write two handlers, and ' +
+        'let both call a method of a provider with @Idempotent({ key }).',
     );
   }
   if (isGrpcStream(handler)) {

@@ -6,7 +6,8 @@ export const PATTERN = 'microservices:pattern';
 export const HANDLER_TYPE = 'microservices:handler_type';
 const EVENT = 2;
 export const TRANSPORT = 'microservices:transport';
-const RABBITMQ = 5;
+export const RABBITMQ = 5;
+export const KAFKA = 6;
 export const RABBIT_HANDLER = 'RABBIT_HANDLER';
 export const GRAPHQL_RESOLVER = 'graphql:resolver_type';
 const ROUTE_PATH = 'path';
@@ -18,7 +19,11 @@ export function entryPointOf(handler: object): EntryPoint | undefined {
   if (Reflect.hasMetadata(PATTERN, handler)) return 'message';
   if (Reflect.hasMetadata(RABBIT_HANDLER, handler)) return 'rabbit';
   if (Reflect.hasMetadata(GRAPHQL_RESOLVER, handler)) return 'graphql';
-  return Reflect.hasMetadata(ROUTE_PATH, handler) ? 'route' : undefined;
+  return isRoute(handler) ? 'route' : undefined;
+}
+
+export function isRoute(handler: object): boolean {
+  return Reflect.hasMetadata(ROUTE_PATH, handler);
 }
 
 export function isMessageHandler(handler: object): boolean {

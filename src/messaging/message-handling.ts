@@ -104,6 +104,7 @@ export class MessageHandling implements OnModuleDestroy {
       operation: operation?.id,
       retryMs:
         end.type === 'failed' || end.type === 'rejected' ? this.delayAfter(attempt, settings) : 0,
+      onExhausted: settings.policy.attempts?.onExhausted ?? 'dead-letter',
     });
     try {
       // brokers deliver before a hybrid application has called its hooks
@@ -193,7 +194,7 @@ export class MessageHandling implements OnModuleDestroy {
   private rabbit(
     message: IncomingMessage,
     context: ExecutionContext,
-    { name, message: { noAck } }: RouteSettings,
+    { name, noAck }: RouteSettings,
   ): Settlement {
     if (noAck === undefined) {
       const error = misconfigured(

@@ -2,7 +2,13 @@ import type { ExecutionContext } from '@nestjs/common';
 import { IdempotencyError } from '../engine/errors.js';
 import { idText } from './id-text.js';
 import type { IncomingMessage } from './incoming-message.js';
-import type { MessageSettings } from './message-options.js';
+import type { RouteSettings } from '../http/route-settings.js';
+
+/** What says where a message's id is looked for. */
+export type KeySettings = Pick<
+  RouteSettings,
+  'name' | 'required' | 'header' | 'messageId' | 'kafkaPosition'
+>;
 
 /** How the bindings of CloudEvents to the transports write an attribute's name in a header. */
 const CLOUD_EVENTS = ['ce_', 'ce-', 'cloudevents:', 'cloudevents_'];
@@ -16,7 +22,7 @@ const CLOUD_EVENTS = ['ce_', 'ce-', 'cloudevents:', 'cloudevents_'];
 export function messageKey(
   message: IncomingMessage,
   context: ExecutionContext,
-  { name, required, header, messageId, kafkaPosition }: MessageSettings,
+  { name, required, header, messageId, kafkaPosition }: KeySettings,
 ): string | undefined {
   const key =
     typeof messageId === 'function'

@@ -48,7 +48,7 @@ export class MessageOperations {
           'IdempotencyService.execute() around each effect inside of the handler.',
       );
     }
-    const key = messageKey(message, context, settings.message);
+    const key = messageKey(message, context, settings);
     if (key === undefined) {
       return undefined;
     }
@@ -89,7 +89,7 @@ function answersWithStream(context: ExecutionContext): boolean {
 function consumerOf(
   { transport }: IncomingMessage,
   context: ExecutionContext,
-  { message: { consumer } }: RouteSettings,
+  { consumer }: RouteSettings,
 ): string {
   if (transport !== 'graphql') {
     return consumer;

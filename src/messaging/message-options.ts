@@ -22,14 +22,9 @@ export interface MessageOptions {
   kafkaPosition?: boolean;
 }
 
-/** What a message handler needs to know of its options. */
+/** The same with every default filled in. */
 export interface MessageSettings {
-  /** `Class.method`, for people. */
-  readonly name: string;
   readonly consumer: string;
-  readonly header: string;
-  readonly required: boolean;
   readonly messageId: MessageOptions['messageId'];
   readonly kafkaPosition: boolean;
-  readonly noAck: boolean | undefined;
 }

@@ -31,8 +31,10 @@ export function messageTitle(handler: object): string {
 }
 
 /** Where the id comes from, and under what it is remembered. */
-export function messageSource({ header, message }: RouteSettings, handler: object): string[] {
-  const { messageId, kafkaPosition, consumer } = message;
+export function messageSource(
+  { header, messageId, kafkaPosition, consumer }: RouteSettings,
+  handler: object,
+): string[] {
   const isMutation = entryPointOf(handler) === 'graphql';
   const places = [
     `header ${header}`,
@@ -50,7 +52,7 @@ export function messageSource({ header, message }: RouteSettings, handler: objec
 }
 
 /** Whether an event comes again when it was not processed; who asks, asks again. */
-export function deliveryOf({ message: { noAck } }: RouteSettings, handler: object): string[] {
+export function deliveryOf({ noAck }: RouteSettings, handler: object): string[] {
   if (entryPointOf(handler) !== 'message') {
     return [];
   }

@@ -1,4 +1,5 @@
 import type { IdempotencyError } from '../engine/errors.js';
+import type { AttemptsPolicy } from '../engine/operation.js';
 
 /** How the handling of a message ended. */
 export type MessageEnd =
@@ -22,6 +23,15 @@ export interface Ended {
   readonly operation: string | undefined;
   /** When a failed message is to come again, in milliseconds. */
   readonly retryMs: number;
+  /** What becomes of an event that is parked, where the transport has dead letters. */
+  readonly onExhausted: AttemptsPolicy['onExhausted'];
+}
+
+/** Whether it has failed as often as it may, now or before. */
+export function isParked(end: MessageEnd): boolean {
+  return end.type === 'refused'
+    ? end.error.code === 'IDEMPOTENCY_PARKED'
+    : end.type !== 'done' && end.isParked;
 }
 
 /** How a transport is told what became of a message, once that is durable. */

@@ -2,8 +2,11 @@ import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { classMethods } from '../class-methods.js';
 import type { IdempotencyStore } from '../engine/store.js';
+import { IDEMPOTENCY_SETTINGS } from '../idempotency.constants.js';
 import { IdempotencyService } from '../idempotency.service.js';
+import type { ModuleSettings } from '../idempotency.settings.js';
 import { misconfigured } from '../options-check.js';
+import { checkTransactions } from '../settled-options-check.js';
 import { methodMetadata, operationName, type IdempotentMethodMetadata } from './method-metadata.js';
 import type { AnyMethodOptions } from './method-options.js';
 import { serviceStarted, serviceStopped } from './running-services.js';
@@ -19,6 +22,7 @@ export class MethodExplorer implements OnApplicationShutdown {
   constructor(
     @Inject(ModulesContainer) private readonly modules: ModulesContainer,
     @Inject(IdempotencyService) private readonly service: IdempotencyService,
+    @Inject(IDEMPOTENCY_SETTINGS) private readonly module: ModuleSettings,
   ) {}
 
   /** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for the first method that cannot work. */
@@ -40,12 +44,8 @@ export class MethodExplorer implements OnApplicationShutdown {
             'be answered with results of the other. Rename one of the classes.',
         );
       }
-      if (metadata.options.mode === 'transactional' && store.transactions === undefined) {
-        throw misconfigured(
-          `${metadata.decorator} on ${operation}`,
-          `option 'mode' is 'transactional', but the ${store.name} store has no transactions that the method ` +
-            `could be part of. Use typeOrmStore(), or write mode: 'lease'.`,
-        );
+      if ((metadata.options.mode ?? this.module.options.mode) === 'transactional') {
+        checkTransactions(store, `${metadata.decorator} on ${operation}`);
       }
       owners.set(operation, type);
     }

@@ -1,4 +1,4 @@
-import type { ExecuteOptions, IdempotencyKey } from '../idempotency.service.js';
+import type { ExecuteOptions, IdempotencyKey } from '../execute-options.js';
 
 /** Options of `@Idempotent({ key })` on a method; each function gets the arguments of the call. */
 export interface IdempotentMethodOptions<

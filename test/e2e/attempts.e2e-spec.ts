@@ -139,6 +139,28 @@ describe('option attempts', () => {
   });
 
   it.each([
+    [
+      { max: 2, backoff: '1s' },
+      /'attempts\.backoff' is for the delivery of messages.*write \{ max \}/,
+    ],
+    [{ max: 2, onExhausted: 'park' }, /'attempts\.onExhausted' is for the delivery of messages/],
+  ])('%j is refused where nothing is delivered', async (attempts, sentence) => {
+    const module = await start([], { attempts });
+    const options = { key: 'k', attempts } as unknown as ExecuteOptions;
+    const execute = module.get(IdempotencyService).execute(options, () => 1);
+    await expect(execute).rejects.toThrow(sentence);
+    await module.close();
+    const decorate = () => Idempotent({ key: () => 'k', attempts } as never);
+    expect(() => {
+      class Payments {
+        @decorate()
+        async pay(): Promise<void> {}
+      }
+      return Payments;
+    }).toThrow(sentence);
+  });
+
+  it.each([
     [5, /option 'attempts' is 5\. Write an object/],
     [{}, /does not say how many/],
     [{ max: 0 }, /option 'attempts\.max' is 0/],

@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import { Controller, type INestMicroservice } from '@nestjs/common';
-import { EventPattern, Transport } from '@nestjs/microservices';
+import { Ctx, EventPattern, RmqContext, Transport } from '@nestjs/microservices';
 import { connect, type Channel, type ChannelModel } from 'amqplib';
 import { Idempotent, IdempotencyService, memoryStore } from 'nestjs-idempotency';
 import { eventually } from '../support/http.js';
@@ -22,6 +22,19 @@ class Billing {
     if (isBroken) {
       throw new Error('no such account');
     }
+  }
+
+  @EventPattern<string>('acknowledged')
+  @Idempotent({
+    consumer: 'billing.acknowledged',
+    attempts: { max: 2, backoff: 20, onExhausted: 'park' },
+  })
+  acknowledged(@Ctx() context: RmqContext): void {
+    if (runs.push('acknowledged') === 1) {
+      throw new Error('no such account');
+    }
+    // its own word counts no more for a message that is parked
+    (context.getChannelRef() as Channel).nack(context.getMessage() as never, false, false);
   }
 }
 
@@ -55,8 +68,8 @@ class Billing {
     await connection.close();
   });
 
-  function send(): void {
-    const content = Buffer.from(JSON.stringify({ pattern: 'poison', data: {} }));
+  function send(pattern = 'poison'): void {
+    const content = Buffer.from(JSON.stringify({ pattern, data: {} }));
     channel.sendToQueue(queue, content, { messageId: 'm-1' });
   }
   const key = { key: 'm-1', operation: 'billing.poison' };
@@ -85,6 +98,18 @@ class Billing {
     await eventually(() => runs.length === 4, 'it was run');
     await eventually(async () => (await service.find(key))?.state === 'completed', 'it is done');
     expect(await dead()).toBe(2);
+  });
+
+  it('is acknowledged with onExhausted: park, each time that it comes', async () => {
+    const isParked = async () =>
+      (await service.find({ key: 'm-1', operation: 'billing.acknowledged' }))?.state === 'parked';
+    send('acknowledged');
+    await eventually(isParked, 'it is parked');
+    send('acknowledged');
+    send(); // and behind it one that goes to the dead letters
+    await eventually(async () => (await dead()) === 1, 'only the other one is a dead letter');
+    expect(await service.list({ state: 'parked' })).toHaveLength(2);
+    expect(runs.filter((run) => run === 'acknowledged')).toHaveLength(2);
   });
 
   it('is skipped and settled once it was discarded', async () => {

@@ -16,6 +16,7 @@ import {
   IdempotencyModule,
   memoryStore,
   type IdempotencyModuleOptions,
+  type IdempotentOptions,
 } from 'nestjs-idempotency';
 import { IdempotencyRecord, typeOrmStore } from 'nestjs-idempotency/typeorm';
 
@@ -215,6 +216,187 @@ describe('What cannot be promised stops the application', () => {
       code: 'IDEMPOTENCY_MISCONFIGURED',
       message: expect.stringContaining('Write noAck: false here and in the options'),
     });
+  });
+
+  it('attempts of the module, too', async () => {
+    @Controller()
+    class Mails {
+      @EventPattern<string>('placed')
+      @Idempotent()
+      placed(): void {}
+    }
+    const module = { attempts: { max: 5 } };
+    await expect(reported([Mails], { ...module, noAck: true })).rejects.toMatchObject({
+      code: 'IDEMPOTENCY_MISCONFIGURED',
+      message: expect.stringContaining('or leave attempts out, here and in the module'),
+    });
+    await expect(reported([Mails], { ...module, noAck: false })).resolves.toHaveLength(1);
+  });
+
+  it('a handler that is a route as well', async () => {
+    @Controller()
+    class Mails {
+      @Post()
+      @EventPattern<string>('placed')
+      @Idempotent({ noAck: false })
+      placed(): void {}
+    }
+    await expect(reported([Mails])).rejects.toThrow(
+      'Mails.placed: it is a route and a message handler, and what comes both ways would be done twice.',
+    );
+  });
+
+  describe('two classes that inherit a handler', () => {
+    function inheriting(consumer?: string): Type[] {
+      abstract class Mails {
+        @EventPattern<string>('placed', Transport.NATS)
+        @Idempotent(consumer === undefined ? {} : { consumer })
+        placed(): void {}
+      }
+      @Controller()
+      class Letters extends Mails {}
+      @Controller()
+      class Messages extends Mails {}
+      return [Letters, Messages];
+    }
+
+    it('with one consumer, which would skip what the other has processed', async () => {
+      await expect(reported(inheriting('mails'))).rejects.toThrow(
+        /Messages\.placed: another handler is the consumer 'mails' too.*Two classes inherit it: leave consumer out/,
+      );
+    });
+
+    it('not those that are consumers of their own', async () => {
+      const lines = await reported(inheriting());
+      expect(lines.map((line) => /consumer '([\w.]+)'/.exec(line)?.[1])).toEqual([
+        'Letters.placed',
+        'Messages.placed',
+      ]);
+    });
+  });
+
+  describe('an option that would not count:', () => {
+    const attempts = { max: 5 };
+    const handlers = {
+      route: Post(),
+      event: EventPattern<string>('placed'),
+      request: MessagePattern('price'),
+      'event of Kafka': EventPattern<string>('placed', Transport.KAFKA),
+      'event of RabbitMQ': EventPattern<string>('placed', Transport.RMQ),
+      'event of NATS': EventPattern<string>('placed', Transport.NATS),
+      'call of gRPC': GrpcMethod('Orders', 'Place'),
+      mutation: Mutation(() => Boolean),
+      /** As `@RabbitSubscribe()` of golevelup leaves it. */
+      subscriber: (_: object, __: string, { value }: PropertyDescriptor) =>
+        Reflect.defineMetadata('RABBIT_HANDLER', { type: 'subscribe' }, value as object),
+    } satisfies Record<string, unknown>;
+    type Kind = keyof typeof handlers;
+
+    function decorated(kind: Kind, options: IdempotentOptions): Type {
+      const own = kind === 'mutation' ? Resolver() : Controller();
+      @own
+      class Shop {
+        @(handlers[kind] as MethodDecorator)
+        @Idempotent(options)
+        handle(): void {}
+      }
+      return Shop;
+    }
+
+    it.each<[keyof IdempotentOptions, Kind, IdempotentOptions, RegExp]>([
+      ['consumer', 'route', { consumer: 'a' }, /a request's key holds for all routes/],
+      ['messageId', 'route', { messageId: 'id' }, /name another one: header: 'X-Request-Id'/],
+      ['kafkaPosition', 'route', { kafkaPosition: true }, /only messages of Kafka/],
+      ['noAck', 'route', { noAck: false }, /Nest's own transport for RabbitMQ/],
+      ['strictKey', 'event', { strictKey: true }, /check the id in messageId: \(message\)/],
+      ['keyPattern', 'request', { keyPattern: /a/ }, /check the id in messageId: \(message\)/],
+      ['maxKeyLength', 'mutation', { maxKeyLength: 5 }, /check the id in messageId/],
+      ['fingerprint', 'event', { fingerprint: ['body'] }, /is compared as a whole/],
+      ['replayHeaders', 'request', { replayHeaders: ['X-A'] }, /has no headers of its own/],
+      ['scope', 'event of NATS', { scope: () => 'a' }, /together with whose it is/],
+      ['scope', 'subscriber', { scope: () => 'a' }, /together with whose it is/],
+      ['kafkaPosition', 'event of RabbitMQ', { kafkaPosition: true }, /only messages of Kafka/],
+      ['kafkaPosition', 'mutation', { kafkaPosition: true }, /only messages of Kafka/],
+      ['noAck', 'event of Kafka', { noAck: false }, /Nest's own transport for RabbitMQ/],
+      ['noAck', 'subscriber', { noAck: false }, /Nest's own transport for RabbitMQ/],
+      ['noAck', 'call of gRPC', { noAck: false }, /Nest's own transport for RabbitMQ/],
+    ])('%s on a handler that is a %s', async (option, kind, options, instead) => {
+      const refused = await reported([decorated(kind, options)]).catch((error: unknown) => error);
+      expect(refused).toMatchObject({ code: 'IDEMPOTENCY_MISCONFIGURED' });
+      const { message } = refused as Error;
+      expect(message).toMatch(
+        new RegExp(`^@Idempotent\\(\\) on Shop.handle: option '${option}' would not count here`),
+      );
+      expect(message).toMatch(instead);
+    });
+
+    it.each<[string, Kind, object]>([
+      ['backoff', 'event of Kafka', { backoff: '1s' }],
+      ['onExhausted', 'event of Kafka', { onExhausted: 'dead-letter' }],
+      ['onExhausted', 'mutation', { onExhausted: 'park' }],
+    ])('attempts.%s on a handler that is a %s', async (option, kind, more) => {
+      const shop = decorated(kind, { attempts: { ...attempts, ...more } });
+      await expect(reported([shop])).rejects.toThrow(
+        `option 'attempts.${option}' would not count here: only RabbitMQ can be told`,
+      );
+    });
+
+    it.each<[Kind, IdempotentOptions]>([
+      ['route', { strictKey: true, keyPattern: /a/, maxKeyLength: 9, replayHeaders: ['X-A'] }],
+      ['route', { scope: () => 'a', fingerprint: ['body'], header: 'X-Key', required: false }],
+      ['event', { consumer: 'a', messageId: 'id', kafkaPosition: true, noAck: false, attempts }],
+      ['request', { noAck: false, attempts: { ...attempts, onExhausted: 'park' } }],
+      ['event of Kafka', { kafkaPosition: true, attempts }],
+      ['event of RabbitMQ', { noAck: false, attempts: { ...attempts, backoff: 5 } }],
+      ['event of NATS', { header: 'x-key', required: false }],
+      ['mutation', { scope: () => 'a', messageId: 'input.key', consumer: 'a', attempts }],
+      ['subscriber', { attempts: { ...attempts, backoff: 5, onExhausted: 'park' } }],
+    ])('not what counts on a handler that is a %s', async (kind, options) => {
+      await expect(reported([decorated(kind, options)])).resolves.toHaveLength(1);
+    });
+
+    it('not what the module says for those whom it fits', async () => {
+      const module = { noAck: false, keyPattern: /a/, replayHeaders: ['X-A'], attempts };
+      const shops = (['route', 'event', 'mutation', 'subscriber'] as const).map((kind) =>
+        decorated(kind, kind === 'route' ? {} : { consumer: kind }),
+      );
+      await expect(reported(shops, module)).resolves.toHaveLength(4);
+    });
+
+    it('of a class for any of its handlers, but not for some of them', async () => {
+      @Controller()
+      @Idempotent({ replayHeaders: ['X-A'], noAck: false, attempts })
+      class Both {
+        @Post()
+        place(): void {}
+        @EventPattern<string>('placed')
+        placed(): void {}
+      }
+      await expect(reported([Both])).resolves.toHaveLength(2);
+
+      @Controller()
+      @Idempotent({ replayHeaders: ['X-A'] })
+      class Mails {
+        @EventPattern<string>('placed', Transport.NATS)
+        placed(): void {}
+      }
+      await expect(reported([Mails])).rejects.toThrow(
+        "@Idempotent() on Mails: option 'replayHeaders' would not count here",
+      );
+    });
+  });
+
+  it("mode: 'transactional' of the module for a method, where the store has no transactions", async () => {
+    @Injectable()
+    class Payments {
+      @Idempotent({ key: (id: string) => id })
+      async pay(id: string): Promise<string> {
+        return id;
+      }
+    }
+    await expect(reported([Payments], { mode: 'transactional' })).rejects.toThrow(
+      "@Idempotent({ key }) on Payments.pay: option 'mode' is 'transactional', but the memory store has no",
+    );
   });
 
   it('not those of a request, whose client tries again, nor those of another transport', async () => {

@@ -39,5 +39,7 @@ export class Jobs {
 
 // @ts-expect-error a key is text
 IdempotentJob({ key: (job: Job) => job.timestamp });
+// @ts-expect-error BullMQ has attempts and a backoff of its own
+IdempotentJob({ attempts: { max: 2, backoff: '1s' } });
 // @ts-expect-error there is no such option
 IdempotentJob({ header: 'Idempotency-Key' });

@@ -8,6 +8,7 @@ import {
   currentIdempotency,
   memoryStore,
   tick,
+  type ExecuteOptions,
   type IdempotencyContext,
   type IdempotencyModuleOptions,
   type IdempotencyOptionsFactory,
@@ -80,6 +81,10 @@ const lookUp: UnknownOutcomeResolver = async ({ attempts, fence, derive }) => {
 ({ response: { body: 'x' } }) satisfies Verdict;
 
 // Programmatic use.
+// @ts-expect-error who calls decides when to try again
+({ key: '1', attempts: { max: 2, backoff: '1s' } }) satisfies ExecuteOptions;
+// @ts-expect-error there is no message that could be a dead letter
+({ key: '1', attempts: { max: 2, onExhausted: 'park' } }) satisfies ExecuteOptions;
 @Injectable()
 export class Payouts {
   constructor(@Inject(IdempotencyService) private readonly idempotency: IdempotencyService) {}
@@ -133,6 +138,18 @@ export class PayoutRuns {
   @Idempotent({ key: ({ id }: { id: string }) => id })
   static async wider(order: { id: string; sku: string }): Promise<string> {
     return order.sku;
+  }
+
+  // @ts-expect-error a method gets no messages
+  @Idempotent({ key: (id: string) => id, consumer: 'payouts' })
+  async consumer(id: string): Promise<string> {
+    return id;
+  }
+
+  // @ts-expect-error nothing is delivered to a method
+  @Idempotent({ key: (id: string) => id, attempts: { max: 2, backoff: '1s' } })
+  async delivered(id: string): Promise<string> {
+    return id;
   }
 
   // @ts-expect-error the key function takes a number where the method has a string

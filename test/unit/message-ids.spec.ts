@@ -1,8 +1,7 @@
 import type { ExecutionContext } from '@nestjs/common';
 import { idText } from '../../src/messaging/id-text.js';
 import type { IncomingMessage } from '../../src/messaging/incoming-message.js';
-import { messageKey } from '../../src/messaging/message-key.js';
-import type { MessageSettings } from '../../src/messaging/message-options.js';
+import { messageKey, type KeySettings } from '../../src/messaging/message-key.js';
 
 describe('The text of an id', () => {
   it.each([
@@ -73,19 +72,17 @@ describe('The text of an id', () => {
 
 describe('The key of a message', () => {
   const context = {} as ExecutionContext;
-  const defaults: MessageSettings = {
+  const defaults: KeySettings = {
     name: 'Mails.placed',
-    consumer: 'Mails.placed',
     header: 'Idempotency-Key',
     required: true,
     messageId: undefined,
     kafkaPosition: false,
-    noAck: undefined,
   };
 
   function keyOf(
     message: Partial<Omit<IncomingMessage, 'headers'>> & { headers?: Record<string, unknown> },
-    settings: Partial<MessageSettings> = {},
+    settings: Partial<KeySettings> = {},
   ): string | undefined {
     const { headers = {}, ...rest } = message;
     const whole: IncomingMessage = {

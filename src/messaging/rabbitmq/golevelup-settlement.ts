@@ -1,7 +1,7 @@
 import { jittered, pause } from '../../engine/timing.js';
 import type { IncomingMessage } from '../incoming-message.js';
 import { refusalOf } from '../refusal.js';
-import { retryAfterMs, type Ended, type Settlement } from '../settlement.js';
+import { isParked, retryAfterMs, type Ended, type Settlement } from '../settlement.js';
 
 /** `@golevelup/nestjs-rabbitmq` acknowledges by what the handler answers; a `Nack` is an answer. */
 export class GolevelupSettlement implements Settlement {
@@ -14,22 +14,24 @@ export class GolevelupSettlement implements Settlement {
     return isNack(value);
   }
 
-  async settle({ end, retryMs }: Ended): Promise<unknown> {
+  async settle({ end, retryMs, onExhausted }: Ended): Promise<unknown> {
+    if (isParked(end)) {
+      // to a request an acknowledgement would be an answer
+      const isDone = onExhausted === 'park' && !this.message.isRequest;
+      return isDone ? undefined : nack(false);
+    }
     switch (end.type) {
       case 'done':
         // a subscriber's answer only makes golevelup wonder
         return end.isReplay && !this.message.isRequest ? undefined : end.value;
       case 'rejected':
-        return end.isParked ? nack(false) : end.value;
+        return end.value;
       case 'failed':
-        if (end.isParked) {
-          return nack(false);
-        }
         if (end.isReplay && !this.message.isRequest) {
           return undefined;
         }
         // its default is to requeue at once, and again
-        await pause(retryMs, this.closing);
+        await this.putOff(retryMs);
         throw end.error;
       case 'refused': {
         const refusal = refusalOf(end.error.code);
@@ -38,13 +40,26 @@ export class GolevelupSettlement implements Settlement {
         }
         const comesAgain = refusal === 'later';
         if (comesAgain) {
-          await pause(jittered(retryAfterMs(end.error)), this.closing);
+          await this.putOff(jittered(retryAfterMs(end.error)));
         }
         return nack(comesAgain);
       }
     }
   }
+
+  private async putOff(ms: number): Promise<void> {
+    await pause(ms, this.closing);
+    if (this.closing.aborted) {
+      await pause(CLOSING_MS);
+    }
+  }
 }
+
+/**
+ * How long a delivery is held while the application closes. Given back at once it would come straight back, until
+ * golevelup cancels its consumers, and held for good it would keep golevelup from closing.
+ */
+const CLOSING_MS = 1_000;
 
 /** Not a name that the compiler looks up: only applications that use the package have it. */
 const GOLEVELUP: string = '@golevelup/nestjs-rabbitmq';

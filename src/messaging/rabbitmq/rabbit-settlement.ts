@@ -1,7 +1,7 @@
 import { jittered } from '../../engine/timing.js';
 import type { IncomingMessage } from '../incoming-message.js';
 import { refusalOf } from '../refusal.js';
-import { retryAfterMs, type Ended, type Settlement } from '../settlement.js';
+import { isParked, retryAfterMs, type Ended, type Settlement } from '../settlement.js';
 import type { RabbitDelivery } from './delivery.js';
 import { ACK, DEAD_LETTER, requeue, type Verdict } from './verdict.js';
 
@@ -22,9 +22,8 @@ export class RabbitSettlement implements Settlement {
   settle(ended: Ended): unknown {
     const { end, operation } = ended;
     const said = this.delivery.saidBy(operation);
-    const isParked = 'isParked' in end && end.isParked;
     // an acknowledgement of the handler holds for what is durable only, which is acknowledged anyway
-    const verdict = said?.type === 'nack' && !isParked ? said : this.verdict(ended);
+    const verdict = said?.type === 'nack' && !isParked(end) ? said : this.verdict(ended);
     this.delivery.end(verdict, this.handlers, this.closing);
     switch (end.type) {
       case 'done':
@@ -40,19 +39,19 @@ export class RabbitSettlement implements Settlement {
     }
   }
 
-  private verdict({ end, retryMs }: Ended): Verdict {
+  private verdict({ end, retryMs, onExhausted }: Ended): Verdict {
     if (this.message.isRequest) {
       return ACK; // who asked is told, and asks again
+    }
+    if (isParked(end)) {
+      return onExhausted === 'park' ? ACK : DEAD_LETTER;
     }
     switch (end.type) {
       case 'done':
         return ACK;
       case 'rejected':
-        return end.isParked ? DEAD_LETTER : requeue(retryMs);
+        return requeue(retryMs);
       case 'failed':
-        if (end.isParked) {
-          return DEAD_LETTER;
-        }
         return end.isReplay ? ACK : requeue(retryMs);
       case 'refused': {
         const { error } = end;

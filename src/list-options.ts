@@ -1,0 +1,40 @@
+import { RECORD_STATES, type ListFilter, type RecordState } from './engine/store.js';
+import { misconfigured } from './options-check.js';
+
+const LARGEST_PAGE = 1_000;
+
+/** Options of `IdempotencyService.list()`. */
+export interface ListOptions {
+  readonly state?: RecordState;
+  readonly scope?: string;
+  /**
+   * Records per page, 1 to 1,000.
+   * @default 100
+   */
+  readonly limit?: number;
+  /** The `id` of the last record of the page before. */
+  readonly after?: string;
+}
+
+/** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` */
+export function listFilter(options: ListOptions): ListFilter {
+  const { limit = 100, ...filter } = options;
+  const where = 'IdempotencyService.list()';
+  if (filter.state !== undefined && !RECORD_STATES.includes(filter.state)) {
+    const states = RECORD_STATES.map((state) => `'${state}'`).join(', ');
+    throw misconfigured(where, `option 'state' is '${filter.state}'. Write one of ${states}.`);
+  }
+  if (filter.after !== undefined && !/^[0-9a-f]{32}$/.test(filter.after)) {
+    throw misconfigured(
+      where,
+      `option 'after' is '${filter.after}'. Write the id of the last record of the page before.`,
+    );
+  }
+  if (!Number.isInteger(limit) || limit < 1 || limit > LARGEST_PAGE) {
+    throw misconfigured(
+      where,
+      `option 'limit' is ${limit}. Write a whole number from 1 to ${LARGEST_PAGE}.`,
+    );
+  }
+  return { ...filter, limit };
+}
