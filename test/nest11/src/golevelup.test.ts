@@ -13,7 +13,9 @@ import {
 import {
   Idempotent,
   IdempotencyModule,
+  IdempotencyService,
   memoryStore,
+  type IdempotencyHooks,
   type IdempotencyStore,
 } from 'nestjs-idempotency';
 import { Doings, eventually, Gate, newName, rabbitUrl } from './support.js';
@@ -23,12 +25,30 @@ interface Order {
 }
 
 /** An application with the handlers of the tests; `queue` is where its subscribers listen. */
-async function start(exchange: string, store: IdempotencyStore, doings: Doings, gate: Gate) {
+async function start(
+  exchange: string,
+  store: IdempotencyStore,
+  doings: Doings,
+  gate: Gate,
+  hooks: IdempotencyHooks,
+) {
   const to = (routingKey: string) => ({
     exchange,
     routingKey,
     queue: `${exchange}.${routingKey}`,
     queueOptions: { durable: false, autoDelete: true },
+  });
+
+  const toDead = (routingKey: string) => ({
+    ...to(routingKey),
+    queueOptions: {
+      durable: false,
+      autoDelete: true,
+      arguments: {
+        'x-dead-letter-exchange': '',
+        'x-dead-letter-routing-key': `${exchange}.dead`,
+      },
+    },
   });
 
   @Injectable()
@@ -61,20 +81,24 @@ async function start(exchange: string, store: IdempotencyStore, doings: Doings, 
       await gate.pass();
     }
 
-    @RabbitSubscribe({
-      ...to('keyless'),
-      queueOptions: {
-        durable: false,
-        autoDelete: true,
-        arguments: {
-          'x-dead-letter-exchange': '',
-          'x-dead-letter-routing-key': `${exchange}.dead`,
-        },
-      },
-    })
+    @RabbitSubscribe(toDead('keyless'))
     @Idempotent()
     async keyless({ order }: Order): Promise<void> {
       doings.did(`keyless ${order}`);
+    }
+
+    @RabbitSubscribe(toDead('poison'))
+    @Idempotent({ consumer: 'shop.poison', attempts: { max: 2, backoff: 20 } })
+    async poison({ order }: Order): Promise<void> {
+      doings.did(`poison ${order}`);
+      throw new Error('never');
+    }
+
+    @RabbitSubscribe(toDead('parked'))
+    @Idempotent({ consumer: 'shop.parked', attempts: { max: 1, onExhausted: 'park' } })
+    async parked({ order }: Order): Promise<void> {
+      doings.did(`parked ${order}`);
+      throw new Error('never');
     }
 
     @RabbitRPC(to('price'))
@@ -86,7 +110,7 @@ async function start(exchange: string, store: IdempotencyStore, doings: Doings, 
 
   @Module({
     imports: [
-      IdempotencyModule.forRoot({ store, noAck: false }),
+      IdempotencyModule.forRoot({ store, noAck: false, hooks }),
       RabbitMQModule.forRoot({
         uri: rabbitUrl,
         exchanges: [
@@ -109,12 +133,16 @@ describe('@golevelup/nestjs-rabbitmq', () => {
   let amqp: AmqpConnection;
   let doings: Doings;
   let gate: Gate;
+  /** When something was refused, in milliseconds. */
+  let refusals: number[];
 
   beforeEach(async () => {
     exchange = newName();
     doings = new Doings();
     gate = new Gate();
-    ({ app, amqp } = await start(exchange, memoryStore(), doings, gate));
+    refusals = [];
+    const hooks = { onRejected: () => void refusals.push(performance.now()) };
+    ({ app, amqp } = await start(exchange, memoryStore(), doings, gate, hooks));
   });
   afterEach(async () => {
     gate.open();
@@ -172,16 +200,60 @@ describe('@golevelup/nestjs-rabbitmq', () => {
     assert.equal(doings.times('held 1'), 1);
   });
 
-  it('leaves to the dead letters what has no id', async () => {
-    const dead = `${exchange}.dead`;
-    await amqp.channel.assertQueue(dead, { durable: false, autoDelete: true });
-    await amqp.publish(exchange, 'keyless', { order: '1' });
-    await eventually(
-      async () => (await amqp.channel.checkQueue(dead)).messageCount === 1,
-      'it is dead',
-    );
-    await amqp.channel.deleteQueue(dead);
-    assert.deepEqual(doings.runs, []);
+  describe('with a queue of dead letters', () => {
+    beforeEach(async () => {
+      await amqp.channel.assertQueue(`${exchange}.dead`, { durable: false });
+    });
+    afterEach(() => amqp.channel.deleteQueue(`${exchange}.dead`));
+
+    const dead = (count: number) =>
+      eventually(async () => {
+        const { messageCount } = await amqp.channel.checkQueue(`${exchange}.dead`);
+        return messageCount === count;
+      }, `there are ${count} dead letters`);
+    const parked = async () => (await app.get(IdempotencyService).list({ state: 'parked' })).length;
+
+    it('leaves to them what has no id', async () => {
+      await amqp.publish(exchange, 'keyless', { order: '1' });
+      await dead(1);
+      assert.deepEqual(doings.runs, []);
+    });
+
+    it('leaves to them what has failed as often as it may, each time that it comes', async () => {
+      await emit('poison', '1');
+      await dead(1);
+      await emit('poison', '1');
+      await dead(2);
+      assert.equal(doings.times('poison 1'), 2);
+      assert.equal(await parked(), 1);
+    });
+
+    it('acknowledges that with onExhausted: park', async () => {
+      await emit('parked', '1');
+      await eventually(async () => (await parked()) === 1, 'it is parked');
+      await emit('parked', '1');
+      await eventually(() => refusals.length === 1, 'it came again');
+      await amqp.publish(exchange, 'keyless', { order: '1' });
+      await dead(1);
+      await isEmpty('parked');
+      await amqp.channel.recover(); // whatever is not settled is delivered again
+      await emit('parked', '2');
+      await eventually(async () => (await parked()) === 2, 'the other one is parked');
+      assert.deepEqual(doings.runs, ['parked 1', 'parked 2']);
+    });
+  });
+
+  it('does not turn in a loop what comes while the application closes', async () => {
+    await emit('held', '1');
+    await eventually(() => doings.times('held 1') === 1, 'it runs');
+    const closing = app.close();
+    await emit('placed', '1');
+    await eventually(() => refusals.length === 2, 'it came again');
+    gate.open();
+    await closing;
+    const [first, second] = refusals as [number, number];
+    assert.ok(second - first > 900, 'it came straight back');
+    assert.deepEqual(doings.runs, ['held 1']);
   });
 
   it('has settled everything: nothing comes again when the channel is closed', async () => {
