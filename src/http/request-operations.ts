@@ -10,7 +10,7 @@ import type { HttpExchange } from './http-exchange.js';
 import { RefusalReport } from '../refusal-report.js';
 import { requestFingerprint } from './request-fingerprint.js';
 import { requestKey } from './request-key.js';
-import { credentialsDigest, identifier, principalOf } from './request-scope.js';
+import { credentialsDigest, scopeOf } from './request-scope.js';
 import { encodeResponseVerdict } from './response-verdict.js';
 import type { RouteSettings } from './route-settings.js';
 
@@ -44,7 +44,7 @@ export class RequestOperations {
     if (key === undefined) {
       return undefined;
     }
-    const scope = await this.scope(request, context, settings);
+    const scope = await scopeOf(request, context, settings);
     const credentials = scope === undefined ? credentialsDigest(request) : undefined;
     if (credentials !== undefined) {
       this.warnOfUnknownPrincipal(settings.name);
@@ -65,25 +65,6 @@ export class RequestOperations {
       encodeVerdict: (verdict) =>
         encodeResponseVerdict(verdict, settings.maxResultBytes, settings.name),
     };
-  }
-
-  private async scope(
-    request: HttpRequest,
-    context: ExecutionContext,
-    settings: RouteSettings,
-  ): Promise<string | undefined> {
-    if (settings.scope === undefined) {
-      return principalOf(request);
-    }
-    const scope: unknown = await settings.scope(request, context);
-    const text = identifier(scope);
-    if (text === undefined && scope !== undefined && scope !== null && scope !== '') {
-      throw misconfigured(
-        settings.name,
-        "option 'scope' answered something that is no text, the same for every caller. Answer a string.",
-      );
-    }
-    return text;
   }
 
   private warnOfUnknownPrincipal(name: string): void {

@@ -1,8 +1,35 @@
 import { createHash } from 'node:crypto';
+import type { ExecutionContext } from '@nestjs/common';
 import type { HttpRequest } from '../idempotency.options.js';
+import { misconfigured } from '../options-check.js';
+import type { RouteSettings } from './route-settings.js';
+
+/**
+ * Whose key it is; `undefined` when nobody says so.
+ *
+ * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for an answer of the application that has no text of its own.
+ */
+export async function scopeOf(
+  request: HttpRequest,
+  context: ExecutionContext,
+  settings: Pick<RouteSettings, 'name' | 'scope'>,
+): Promise<string | undefined> {
+  if (settings.scope === undefined) {
+    return principalOf(request);
+  }
+  const scope: unknown = await settings.scope(request, context);
+  const text = identifier(scope);
+  if (text === undefined && scope !== undefined && scope !== null && scope !== '') {
+    throw misconfigured(
+      settings.name,
+      "option 'scope' answered something that is no text, the same for every caller. Answer a string.",
+    );
+  }
+  return text;
+}
 
 /** The principal that a guard has left on the request: `id`, `sub` or `userId` of `request.user`. */
-export function principalOf({ user }: HttpRequest): string | undefined {
+function principalOf({ user }: HttpRequest): string | undefined {
   if (user === null || typeof user !== 'object') {
     return undefined;
   }
@@ -17,7 +44,7 @@ export function principalOf({ user }: HttpRequest): string | undefined {
 }
 
 /** The text of an id; `undefined` for what has none of its own. */
-export function identifier(value: unknown): string | undefined {
+function identifier(value: unknown): string | undefined {
   switch (typeof value) {
     case 'string':
       return value === '' ? undefined : value;

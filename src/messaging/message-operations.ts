@@ -2,7 +2,7 @@ import { Inject, Injectable, type ExecutionContext } from '@nestjs/common';
 import { isObservable } from 'rxjs';
 import { recordId, type Identity } from '../engine/identity.js';
 import type { Operation } from '../engine/operation.js';
-import { credentialsDigest, principalOf } from '../http/request-scope.js';
+import { credentialsDigest, scopeOf } from '../http/request-scope.js';
 import type { RouteSettings } from '../http/route-settings.js';
 import { IDEMPOTENCY_SETTINGS } from '../idempotency.constants.js';
 import type { HttpRequest } from '../idempotency.options.js';
@@ -53,12 +53,12 @@ export class MessageOperations {
       return undefined;
     }
     const request = transport === 'graphql' ? httpRequestOf(context) : undefined;
-    const scope = request === undefined ? '' : await scopeOf(request, context, settings);
+    const scope = request && (await scopeOf(request, context, settings));
     // a caller of whom nobody says who it is must bring the same credentials
-    const credentials = request && scope === '' ? credentialsDigest(request) : undefined;
+    const credentials = request && scope === undefined ? credentialsDigest(request) : undefined;
     const identity: Identity = {
       namespace: this.module.namespace,
-      scope,
+      scope: scope ?? '',
       operation: consumerOf(message, context, settings),
       key,
     };
@@ -104,12 +104,4 @@ function consumerOf(
 function httpRequestOf(context: ExecutionContext): HttpRequest {
   const request = graphqlRequest(context.getArgs<[unknown, unknown, object | undefined]>()[2]);
   return (request ?? { headers: {} }) as HttpRequest;
-}
-
-async function scopeOf(
-  request: HttpRequest,
-  context: ExecutionContext,
-  { scope }: RouteSettings,
-): Promise<string> {
-  return (await (scope === undefined ? principalOf(request) : scope(request, context))) ?? '';
 }

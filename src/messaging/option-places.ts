@@ -43,6 +43,16 @@ const RULES: Readonly<Record<string, Rule>> = {
     counts: onRoutes,
     instead: 'the reply to a message has no headers of its own. Leave it out here.',
   },
+  redact: {
+    counts: onRoutes,
+    instead:
+      'the result of a message is kept as a whole. Leave it out here, and answer without what must not be kept.',
+  },
+  authorizeReplay: {
+    counts: onRoutes,
+    instead:
+      'the result of a message is answered to whoever has its id and payload. Leave it out here.',
+  },
   scope: {
     counts: ({ entryPoint }) => entryPoint === 'route' || entryPoint === 'graphql',
     instead:

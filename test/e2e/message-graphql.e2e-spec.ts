@@ -54,6 +54,13 @@ describe('Mutations of GraphQL', () => {
   const place = (sku: string, own?: string) =>
     `place(input: { sku: "${sku}"${own === undefined ? '' : `, key: "${own}"`} }) { sku run }`;
 
+  it('are refused with a scope that is no text, the same for everybody', async () => {
+    const before = await runs();
+    const { errors } = await mutate('mixed { run }', { key, user: 'ann' });
+    expect(errors).toMatchObject([{ extensions: { code: 'IDEMPOTENCY_MISCONFIGURED' } }]);
+    expect(await runs()).toBe(before);
+  });
+
   it('are replayed by the header', async () => {
     const before = await runs();
     const first = await mutate(place('tea'), { key });

@@ -313,6 +313,8 @@ describe('What cannot be promised stops the application', () => {
       ['maxKeyLength', 'mutation', { maxKeyLength: 5 }, /check the id in messageId/],
       ['fingerprint', 'event', { fingerprint: ['body'] }, /is compared as a whole/],
       ['replayHeaders', 'request', { replayHeaders: ['X-A'] }, /has no headers of its own/],
+      ['redact', 'request', { redact: ['card'] }, /answer without what must not be kept/],
+      ['authorizeReplay', 'mutation', { authorizeReplay: () => true }, /whoever has its id/],
       ['scope', 'event of NATS', { scope: () => 'a' }, /together with whose it is/],
       ['scope', 'subscriber', { scope: () => 'a' }, /together with whose it is/],
       ['kafkaPosition', 'event of RabbitMQ', { kafkaPosition: true }, /only messages of Kafka/],

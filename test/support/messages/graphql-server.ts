@@ -82,6 +82,12 @@ class Orders {
   }
 
   @Mutation(() => Placed)
+  @Idempotent({ scope: ({ user }) => user as string }) // an object
+  mixed(): Placed {
+    return { sku: 'mixed', run: ++runs };
+  }
+
+  @Mutation(() => Placed)
   @Idempotent({ errors: 'store-all' })
   refuse(): Placed {
     throw new Error(`refused ${++runs}`);
