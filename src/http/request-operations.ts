@@ -5,7 +5,6 @@ import type { Operation } from '../engine/operation.js';
 import { IDEMPOTENCY_SETTINGS } from '../idempotency.constants.js';
 import type { HttpRequest } from '../idempotency.options.js';
 import type { ModuleSettings } from '../idempotency.settings.js';
-import { misconfigured } from '../options-check.js';
 import type { HttpExchange } from './http-exchange.js';
 import { RefusalReport } from '../refusal-report.js';
 import { requestFingerprint } from './request-fingerprint.js';
