@@ -28,6 +28,7 @@ import { moduleSettings, type ModuleSettings } from './idempotency.settings.js';
 import { MessageHandlers } from './messaging/message-handlers.js';
 import { MessageHandling } from './messaging/message-handling.js';
 import { MessageOperations } from './messaging/message-operations.js';
+import { RabbitSiblings } from './messaging/rabbitmq/siblings.js';
 import { MethodExplorer } from './methods/method-explorer.js';
 import { misconfigured } from './options-check.js';
 import { layered } from './stores/layered.js';
@@ -70,6 +71,7 @@ import { checkAsyncRegistration, checkRegistration } from './registration-check.
     MessageOperations,
     MessageHandlers,
     MessageHandling,
+    RabbitSiblings,
     CleanupTask,
     IdempotencyService,
     MethodExplorer,

@@ -25,6 +25,7 @@ import { MessageHandlers } from './message-handlers.js';
 import { MessageOperations } from './message-operations.js';
 import { PlainSettlement } from './plain-settlement.js';
 import { RabbitDelivery } from './rabbitmq/delivery.js';
+import { RollCall } from './rabbitmq/roll-call.js';
 import { GolevelupSettlement } from './rabbitmq/golevelup-settlement.js';
 import { RabbitSettlement } from './rabbitmq/rabbit-settlement.js';
 import { readMessage, type TransportContext } from './read-message.js';
@@ -68,6 +69,8 @@ export class MessageHandling implements OnModuleDestroy {
     settings: RouteSettings,
   ): Promise<unknown> {
     const message = readMessage(context);
+    const rollCall = message.transport === 'rabbitmq' ? this.rollCall(context) : undefined;
+    rollCall?.answer();
     try {
       const settlement = this.settlement(message, context, settings);
       const heartbeat = transportContext(context)?.getHeartbeat?.();
@@ -79,6 +82,7 @@ export class MessageHandling implements OnModuleDestroy {
       }
       return await settlement.settle(ended);
     } catch (error) {
+      await rollCall?.everybodyIsThere();
       throw await toldError(error, message.transport, context);
     }
   }
@@ -209,12 +213,21 @@ export class MessageHandling implements OnModuleDestroy {
       return new PlainSettlement(message);
     }
     const rabbit = context.switchToRpc().getContext<Required<TransportContext>>();
-    // a request may reach event handlers, all of them
-    const handlers = isEventHandler(context.getHandler())
-      ? this.handlers.ofEvent(String(rabbit.getPattern()))
-      : 1;
     const delivery = RabbitDelivery.of(rabbit as never);
-    return new RabbitSettlement(message, delivery, handlers, this.closing.signal);
+    return new RabbitSettlement(message, delivery, this.together(context), this.closing.signal);
+  }
+
+  private rollCall(context: ExecutionContext): RollCall {
+    const rabbit = context.switchToRpc().getContext<Required<TransportContext>>();
+    return RollCall.of(rabbit.getMessage() as object, this.together(context));
+  }
+
+  /** How many decorated handlers the delivery of RabbitMQ reaches. A request may reach event handlers, all of them. */
+  private together(context: ExecutionContext): number {
+    const rabbit = context.switchToRpc().getContext<Required<TransportContext>>();
+    return isEventHandler(context.getHandler())
+      ? Math.max(1, this.handlers.ofEvent(String(rabbit.getPattern())))
+      : 1;
   }
 }
 
