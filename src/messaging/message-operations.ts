@@ -85,7 +85,7 @@ function answersWithStream(context: ExecutionContext): boolean {
   return call?.call?.handler?.type === 'serverStream';
 }
 
-/** One mutation may stand twice in a document that has one key, under two names. */
+/** One mutation may stand many times in a document that has one key: under other names, or in other fields. */
 function consumerOf(
   { transport }: IncomingMessage,
   context: ExecutionContext,
@@ -95,10 +95,19 @@ function consumerOf(
     return consumer;
   }
   const { path, fieldName } =
-    context.getArgs<
-      [unknown, unknown, unknown, { path: { key: string | number }; fieldName: string }]
-    >()[3];
-  return path.key === fieldName ? consumer : `${consumer} as ${path.key}`;
+    context.getArgs<[unknown, unknown, unknown, { path: GraphqlPath; fieldName: string }]>()[3];
+  const place = placeOf(path);
+  return place === fieldName ? consumer : `${consumer} as ${place}`;
+}
+
+/** Where in the answer: names, or the numbers of a list's entries, from the top. */
+interface GraphqlPath {
+  readonly prev: GraphqlPath | undefined;
+  readonly key: string | number;
+}
+
+function placeOf({ prev, key }: GraphqlPath): string {
+  return prev === undefined ? String(key) : `${placeOf(prev)}.${key}`;
 }
 
 function httpRequestOf(context: ExecutionContext): HttpRequest {

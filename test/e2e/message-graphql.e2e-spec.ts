@@ -88,6 +88,22 @@ describe('Mutations of GraphQL', () => {
     await expect(runs()).resolves.toBe(before + 2);
   });
 
+  it.each([
+    ['under two names', 'stock { one: order(sku: "tea") { run } two: order(sku: "tea") { run } }'],
+    [
+      'in two fields',
+      'one: stock { order(sku: "tea") { run } } two: stock { order(sku: "tea") { run } }',
+    ],
+    ['in two entries of a list', 'stocks { order(sku: "tea") { run } }'],
+  ])('are two when they stand twice below the top of a document, %s', async (_, both) => {
+    const before = await runs();
+    const first = await mutate(both, { key });
+    expect(first.errors).toBeUndefined();
+    await expect(runs()).resolves.toBe(before + 2);
+    await expect(mutate(both, { key })).resolves.toEqual(first);
+    await expect(runs()).resolves.toBe(before + 2);
+  });
+
   it('are refused with other arguments and the same key', async () => {
     const before = await runs();
     await mutate(place('tea'), { key });

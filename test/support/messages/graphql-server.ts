@@ -13,6 +13,7 @@ import {
   Mutation,
   ObjectType,
   Query,
+  ResolveField,
   Resolver,
 } from '@nestjs/graphql';
 import { MercuriusDriver, type MercuriusDriverConfig } from '@nestjs/mercurius';
@@ -36,6 +37,13 @@ class Placed {
 
   @Field(() => Int)
   run!: number;
+}
+
+/** What belongs to the stock stands below it. */
+@ObjectType()
+class Stock {
+  @Field(() => Int)
+  number!: number;
 }
 
 const gates = new Map<string, TestGate>();
@@ -94,6 +102,25 @@ class Orders {
   }
 }
 
+@Resolver(() => Stock)
+class Stocks {
+  @Mutation(() => Stock)
+  stock(): Stock {
+    return { number: 1 };
+  }
+
+  @Mutation(() => [Stock])
+  stocks(): Stock[] {
+    return [{ number: 1 }, { number: 2 }];
+  }
+
+  @ResolveField(() => Placed)
+  @Idempotent()
+  order(@Args('sku', { type: () => String }) sku: string): Placed {
+    return { sku, run: ++runs };
+  }
+}
+
 interface Request {
   readonly headers: Readonly<Record<string, string | undefined>>;
   user?: object;
@@ -111,11 +138,12 @@ function authenticated(request: Request): object {
     GraphQLModule.forRoot<MercuriusDriverConfig>({
       driver: MercuriusDriver,
       autoSchemaFile: true,
+      fieldResolverEnhancers: ['interceptors'],
       context: authenticated as never,
     }),
     IdempotencyModule.forRoot({ store: memoryStore() }),
   ],
-  providers: [Orders],
+  providers: [Orders, Stocks],
 })
 class ShopModule {}
 
