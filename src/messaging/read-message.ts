@@ -5,6 +5,9 @@ import type { IncomingMessage, MessageTransport } from './incoming-message.js';
 /** The handler type of `@MessagePattern()`. */
 const MESSAGE_PATTERN = 1;
 
+/** Without one of these headers Nest takes a message of Kafka for an event, whatever its handler is. */
+const KAFKA_REPLY = ['kafka_correlationid', 'kafka_replytopic'];
+
 /** What the context objects of Nest's transports have, whichever it is. */
 export interface TransportContext {
   getArgs?(): unknown[];
@@ -25,6 +28,7 @@ export interface TransportContext {
 }
 
 interface AmqpMessage {
+  readonly content?: unknown;
   readonly properties?: {
     readonly messageId?: unknown;
     readonly replyTo?: unknown;
@@ -79,13 +83,17 @@ function readRpc(context: ExecutionContext): IncomingMessage {
   const rpc = context.switchToRpc().getContext<Required<TransportContext>>();
   const message = { transport, isRequest, payload, headers: new Map<string, unknown>() };
   switch (transport) {
-    case 'rabbitmq':
-      return { ...message, ...amqp(rpc.getMessage() as AmqpMessage) };
+    case 'rabbitmq': {
+      const delivery = rpc.getMessage() as AmqpMessage;
+      return { ...message, ...amqp(delivery), isRequest: isAnswered(delivery) };
+    }
     case 'kafka': {
-      const { headers, offset } = rpc.getMessage() as { headers?: object; offset?: unknown };
+      const { headers: own, offset } = rpc.getMessage() as { headers?: object; offset?: unknown };
+      const headers = headerMap(own);
       return {
         ...message,
-        headers: headerMap(headers),
+        isRequest: isRequest && KAFKA_REPLY.every((name) => Boolean(headers.get(name))),
+        headers,
         position: `${rpc.getTopic()}:${rpc.getPartition()}:${String(offset)}`,
       };
     }
@@ -122,16 +130,30 @@ export function transportOf(context: ExecutionContext): MessageTransport {
   return rpc.getMap !== undefined ? 'grpc' : 'other';
 }
 
-/** Who asks is told by the message: `client.send()` may reach an event handler, and `emit()` the other kind. */
 function amqp({ properties = {} }: AmqpMessage): Omit<IncomingMessage, 'transport' | 'payload'> {
+  const { correlationId, headers, messageId } = properties;
   return {
-    isRequest:
-      typeof properties.replyTo === 'string' &&
-      properties.replyTo !== '' &&
-      properties.correlationId !== undefined,
-    headers: headerMap(properties.headers),
-    id: properties.messageId,
+    isRequest: hasReplyTo(properties) && correlationId !== undefined,
+    headers: headerMap(headers),
+    id: messageId,
   };
+}
+
+/** Nest answers what has an id in its packet: `send()` may reach an event handler, and `emit()` the other kind. */
+function isAnswered({ content, properties = {} }: AmqpMessage): boolean {
+  if (!hasReplyTo(properties)) {
+    return false;
+  }
+  try {
+    return (Object(JSON.parse(String(content))) as { id?: unknown }).id !== undefined;
+  } catch {
+    // in a format of the application's own
+    return properties.correlationId !== undefined;
+  }
+}
+
+function hasReplyTo({ replyTo }: NonNullable<AmqpMessage['properties']>): boolean {
+  return typeof replyTo === 'string' && replyTo !== '';
 }
 
 function headerMap(headers: unknown): Map<string, unknown> {

@@ -70,6 +70,13 @@ function shop(doings: Doings): new () => object {
       return { order, run: doings.did(`price ${order}`) };
     }
 
+    @MessagePattern('poison-price')
+    @Idempotent({ attempts: { max: 1 } })
+    poisonPrice(): void {
+      doings.did('poison price');
+      throw new Error('never');
+    }
+
     @MessagePattern('held-price')
     @Idempotent({ onConcurrent: 'reject' })
     async heldPrice(): Promise<object> {
@@ -206,6 +213,25 @@ describe('Messages of Kafka', () => {
     const longAgo = '01890a5d-ac96-774b-bcce-b302099a8057';
     await sent('placed', withKey(longAgo)); // KEY_EXPIRED
     expect(doings.times('placed A-1')).toBe(0);
+  });
+
+  it.each([
+    ['neither a correlation id nor a reply topic', {}],
+    ['no reply topic', { kafka_correlationId: 'c1' }],
+    ['no correlation id', { kafka_replyTopic: 'price.reply' }],
+  ])('is not blocked by a request with %s, whom nobody would answer', async (_, headers) => {
+    await sent('poison-price', { ...withKey('k1'), ...headers }); // its last attempt
+    await sent('poison-price', { ...withKey('k1'), ...headers }); // parked
+    expect(doings.times('poison price')).toBe(1);
+    const first = sent('held-price', { ...withKey('k2'), ...headers });
+    await doings.gate.reached;
+    await expect(sent('held-price', { ...withKey('k2'), ...headers })).rejects.toBeInstanceOf(
+      KafkaRetriableException,
+    );
+    doings.gate.open();
+    await first;
+    await sent('held-price', { ...withKey('k2'), ...headers });
+    expect(doings.times('held price')).toBe(1);
   });
 
   it('rejects another payload with the same id, for somebody to see', async () => {

@@ -253,6 +253,21 @@ const channelOf = (context: RmqContext) => context.getChannelRef() as Channel;
       },
     );
 
+    it('an event that names where to reply as what it is: it comes again when it failed', async () => {
+      await start(
+        placed(() => {
+          if (doings.times('placed') === 1) {
+            throw new Error('not yet');
+          }
+        }),
+      );
+      const properties = { messageId: '1', correlationId: 'c1', replyTo: queue.deadName };
+      await queue.publish({ pattern: 'placed', data: {} }, properties);
+      await ran(2);
+      await queue.isSettled();
+      expect(await queue.ready(queue.deadName)).toBe(0);
+    });
+
     it('an event whose handler answers with an empty stream', async () => {
       await start(placed((): Observable<never> => EMPTY));
       await queue.emit('placed', '1');
