@@ -147,7 +147,9 @@ export class IdempotentRequest {
     if (!(error instanceof IdempotencyError)) {
       return this.fail(error);
     }
-    const { held, exchange } = this.parts;
+    const { held, exchange, settings } = this.parts;
+    // it was not turned away, so that the hooks are not told
+    this.operations.refusals.report(error, settings.name, true);
     if (error.retryAfterSeconds !== undefined && !held.looksSent && !held.released) {
       exchange.rawResponse.setHeader('Retry-After', String(error.retryAfterSeconds));
     }

@@ -1,4 +1,5 @@
 import 'reflect-metadata';
+import { jest } from '@jest/globals';
 import {
   BadRequestException,
   Body,
@@ -6,6 +7,7 @@ import {
   Controller,
   HttpException,
   Injectable,
+  Logger,
   Param,
   Post,
   UseFilters,
@@ -263,6 +265,20 @@ describe.each(platforms)('problems on %s', (platform) => {
     expect(retryAfter !== undefined && /^[1-9]\d*$/.test(retryAfter)).toBe(retryable);
     expect(response.text).not.toMatch(/canary|key-\d/);
     expect(runs).toBe(before);
+  });
+
+  it('are told to the log as well, where the code of the handler has to be changed', async () => {
+    const errors: unknown[] = [];
+    const error = jest
+      .spyOn(Logger.prototype, 'error')
+      .mockImplementation((text) => void errors.push(text));
+    try {
+      const { status } = await post('/inner/IDEMPOTENCY_MISCONFIGURED');
+      expect(status).toBe(500);
+      expect(errors).toEqual(['OrdersController.inner: IDEMPOTENCY_MISCONFIGURED. It is so.']);
+    } finally {
+      error.mockRestore();
+    }
   });
 
   it('are rendered by an application’s own filter its way', async () => {
