@@ -5,6 +5,7 @@ import type { IdempotencyStore } from '../engine/store.js';
 import { IDEMPOTENCY_SETTINGS } from '../idempotency.constants.js';
 import { IdempotencyService } from '../idempotency.service.js';
 import type { ModuleSettings } from '../idempotency.settings.js';
+import { isMessageHandler } from '../messaging/handler-kind.js';
 import { misconfigured } from '../options-check.js';
 import { checkTransactions } from '../settled-options-check.js';
 import { methodMetadata, operationName, type IdempotentMethodMetadata } from './method-metadata.js';
@@ -35,6 +36,13 @@ export class MethodExplorer implements OnApplicationShutdown {
           `${metadata.decorator} on ${operation}`,
           'it is a route, whose key comes with the request. Write @Idempotent() without key, or move ' +
             'what it does into a provider.',
+        );
+      }
+      if (isMessageHandler(method)) {
+        throw misconfigured(
+          `${metadata.decorator} on ${operation}`,
+          'it is a message handler, whose id comes with the message, and which has to be settled. Write ' +
+            'messageId instead of key: the path of a field, or a function of the message.',
         );
       }
       if ((owners.get(operation) ?? type) !== type) {

@@ -458,6 +458,19 @@ describe('What cannot be promised stops the application', () => {
     }
   });
 
+  it('a key of arguments on a message handler, whose messages nobody would settle', async () => {
+    @Controller()
+    class Mails {
+      @EventPattern<string>('placed')
+      @Idempotent({ key: (id: string) => id })
+      async placed(_id: string): Promise<void> {}
+    }
+    await expect(reported([Mails])).rejects.toMatchObject({
+      code: 'IDEMPOTENCY_MISCONFIGURED',
+      message: expect.stringContaining('it is a message handler, whose id comes with the message'),
+    });
+  });
+
   it('a handler of a WebSocket gateway, and a whole gateway', async () => {
     @Injectable()
     class Chat {
