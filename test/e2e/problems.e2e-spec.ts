@@ -110,7 +110,7 @@ class OrdersController {
   @Post('inner/:code')
   @Idempotent()
   inner(@Param('code') code: IdempotencyCode) {
-    const retryable = !/BROKEN$|PARKED$/.test(code);
+    const retryable = !/BROKEN$|PARKED$|FORBIDDEN$/.test(code);
     throw new IdempotencyError(code, 'It is so.', retryable ? { retryAfterSeconds: 1 } : {});
   }
 
@@ -211,6 +211,7 @@ describe.each(platforms)('problems on %s', (platform) => {
         store.claim = claim;
       });
     },
+    IDEMPOTENCY_REPLAY_FORBIDDEN: () => post('/inner/IDEMPOTENCY_REPLAY_FORBIDDEN'),
     IDEMPOTENCY_SHUTTING_DOWN: () => post('/inner/IDEMPOTENCY_SHUTTING_DOWN'),
     IDEMPOTENCY_TRANSACTION_BROKEN: () => post('/inner/IDEMPOTENCY_TRANSACTION_BROKEN'),
     IDEMPOTENCY_TRANSACTION_CONFLICT: () => post('/inner/IDEMPOTENCY_TRANSACTION_CONFLICT'),
@@ -229,6 +230,7 @@ describe.each(platforms)('problems on %s', (platform) => {
     ['IDEMPOTENCY_IN_PROGRESS', 409, true],
     ['IDEMPOTENCY_OUTCOME_UNCERTAIN', 409, false],
     ['IDEMPOTENCY_PARKED', 409, false],
+    ['IDEMPOTENCY_REPLAY_FORBIDDEN', 403, false],
     ['IDEMPOTENCY_RESULT_UNAVAILABLE', 409, false],
     ['IDEMPOTENCY_KEY_EXPIRED', 409, false],
     ['IDEMPOTENCY_STORE_UNAVAILABLE', 503, true],
