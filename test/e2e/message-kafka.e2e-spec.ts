@@ -12,6 +12,14 @@ import { eventually } from '../support/http.js';
 import { KafkaPlace, type KafkaDelivery } from '../support/messages/kafka.js';
 import { Doings, type Order } from '../support/messages/message-shop.js';
 
+/** A pipe that does not take every order. */
+function checkedOrder(value: Order): Order {
+  if (value.order === '') {
+    throw new Error('no order');
+  }
+  return value;
+}
+
 function shop(doings: Doings): new () => object {
   @Controller()
   class Shop {
@@ -48,6 +56,12 @@ function shop(doings: Doings): new () => object {
     async held(@Payload() { order }: Order): Promise<void> {
       doings.did(`held ${order}`);
       await doings.gate.pass();
+    }
+
+    @EventPattern<string>('checked')
+    @Idempotent({ errors: 'store-all' })
+    checked(@Payload({ transform: checkedOrder }) { order }: Order): void {
+      doings.did(`checked ${order}`);
     }
 
     @EventPattern<string>('nothing')
@@ -163,6 +177,13 @@ describe('Messages of Kafka', () => {
     await expect(sent('retriable', withKey('k1'))).rejects.toBeDefined();
     await sent('retriable', withKey('k1'));
     expect(doings.times('retriable')).toBe(2);
+  });
+
+  it('keeps nothing of a message that a pipe rejects, whatever the policy says', async () => {
+    await expect(sent('checked', withKey('k1'), { order: '' })).rejects.toBeDefined();
+    expect(await store.list({ limit: 10 })).toEqual([]);
+    await sent('checked', withKey('k1'));
+    expect(doings.times('checked A-1')).toBe(1);
   });
 
   it('goes on behind an event whose handler answers nothing', async () => {

@@ -574,6 +574,19 @@ const channelOf = (context: RmqContext) => context.getChannelRef() as Channel;
     expect(doings.times('placed')).toBe(2);
   });
 
+  it('works in a hybrid application that calls its hooks twice', async () => {
+    const app = await hybrid({ store, controllers: [placed(() => undefined)] });
+    apps.push(app);
+    app.connectMicroservice<MicroserviceOptions>(queue.server(), { deferInitialization: true });
+    await app.startAllMicroservices();
+    await app.listen(0, '127.0.0.1');
+    await queue.emit('placed', '1');
+    await queue.emit('placed', '1');
+    await ran(1);
+    await queue.isSettled();
+    expect(doings.times('placed')).toBe(1);
+  });
+
   describe.each([true, false])('in a hybrid application, inheritAppConfig: %s', (inherits) => {
     it('processes once what comes before it listens, and answers HTTP', async () => {
       await queue.emit('placed', '1');
