@@ -20,6 +20,7 @@ const shared = {
     '^nestjs-idempotency/typeorm$': '<rootDir>/src/stores/typeorm/index.ts',
     '^nestjs-idempotency/outbox$': '<rootDir>/src/outbox/index.ts',
     '^nestjs-idempotency/bullmq$': '<rootDir>/src/bullmq/index.ts',
+    '^nestjs-idempotency/openapi$': '<rootDir>/src/openapi/index.ts',
     '^nestjs-idempotency/testing$': '<rootDir>/src/testing/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },
