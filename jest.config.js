@@ -21,6 +21,8 @@ const shared = {
     '^nestjs-idempotency/outbox$': '<rootDir>/src/outbox/index.ts',
     '^nestjs-idempotency/bullmq$': '<rootDir>/src/bullmq/index.ts',
     '^nestjs-idempotency/openapi$': '<rootDir>/src/openapi/index.ts',
+    '^nestjs-idempotency/telemetry$': '<rootDir>/src/telemetry/index.ts',
+    '^nestjs-idempotency/terminus$': '<rootDir>/src/terminus/index.ts',
     '^nestjs-idempotency/testing$': '<rootDir>/src/testing/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },

@@ -10,7 +10,7 @@ import { BatchRun } from './batch-run.js';
 import { checkSameRequest } from './engine/answers.js';
 import { recordId, type Identity } from './engine/identity.js';
 import type { Operation } from './engine/operation.js';
-import { RECORD_STATES, type RecordState } from './engine/store.js';
+import { RECORD_STATES, type CountFilter, type RecordState } from './engine/store.js';
 import type { Verdict } from './engine/unknown-outcome.js';
 import { CleanupTask } from './cleanup/cleanup.task.js';
 import { checkExecuteOptions } from './handler-options-check.js';
@@ -20,6 +20,7 @@ import type { IdempotencyDefaults } from './idempotency.options.js';
 import { operationSettings, type ModuleSettings } from './idempotency.settings.js';
 import { resolveByOperator } from './operator-verdict.js';
 import { misconfigured } from './options-check.js';
+import { integer, show } from './option-values.js';
 import { payloadFingerprint } from './payload-fingerprint.js';
 import { recordView, type IdempotencyRecordView } from './record-view.js';
 import { encodeValueVerdict } from './value-codec.js';
@@ -28,6 +29,7 @@ import { runForValue } from './value-run.js';
 const EXECUTE_OPERATION = 'execute';
 const LONGEST_KEY = 4_000;
 const LARGEST_PAGE = 1_000;
+const MOST_COUNTED = 1_000_000;
 
 /** Names a record. */
 export interface IdempotencyKey {
@@ -209,9 +211,8 @@ export class IdempotencyService {
   async list(options: ListOptions = {}): Promise<IdempotencyRecordView[]> {
     const { limit = 100, ...filter } = options;
     const where = 'IdempotencyService.list()';
-    if (filter.state !== undefined && !RECORD_STATES.includes(filter.state)) {
-      const states = RECORD_STATES.map((state) => `'${state}'`).join(', ');
-      throw misconfigured(where, `option 'state' is '${filter.state}'. Write one of ${states}.`);
+    if (filter.state !== undefined) {
+      checkState(filter.state, where);
     }
     if (filter.after !== undefined && !/^[0-9a-f]{32}$/.test(filter.after)) {
       throw misconfigured(
@@ -227,6 +228,35 @@ export class IdempotencyService {
     }
     const records = await this.engine.store.list({ ...filter, limit });
     return records.map(recordView);
+  }
+
+  /**
+   * How many records there are, or `upTo` where there are more: live ones, or expired ones that wait for clean-up. A
+   * database may read its whole table for that.
+   *
+   * @param upTo 1 to 1,000,000; default: 10,000
+   * @throws IdempotencyError `…_MISCONFIGURED` for a state or an `upTo` that is none; `…_STORE_UNAVAILABLE`
+   */
+  async count(filter: CountFilter = {}, upTo = 10_000): Promise<number> {
+    const where = 'IdempotencyService.count()';
+    if (filter.state !== undefined && filter.state !== 'expired') {
+      checkState(filter.state, where);
+    }
+    const wrong = integer(1, MOST_COUNTED)(upTo);
+    if (wrong !== undefined) {
+      throw misconfigured(where, `'upTo' is ${show(upTo)}. ${wrong}`);
+    }
+    return this.engine.store.countRecords(filter, upTo);
+  }
+
+  /**
+   * Resolves when the store answers and can work.
+   *
+   * @throws IdempotencyError `…_STORE_UNAVAILABLE`; `…_MISCONFIGURED` for a table that is missing or older than this
+   *   version
+   */
+  async ping(): Promise<void> {
+    await this.engine.store.ping();
   }
 
   /**
@@ -308,5 +338,12 @@ export class IdempotencyService {
       );
     }
     return { ...key, namespace: this.module.namespace, scope: key.scope ?? '' };
+  }
+}
+
+function checkState(state: RecordState, where: string): void {
+  if (!RECORD_STATES.includes(state)) {
+    const states = RECORD_STATES.map((each) => `'${each}'`).join(', ');
+    throw misconfigured(where, `option 'state' is '${state}'. Write one of ${states}.`);
   }
 }

@@ -36,6 +36,7 @@ export type {
   ClaimRequest,
   ClaimResult,
   CompleteRequest,
+  CountFilter,
   IdempotencyStore,
   ListFilter,
   RecordState,

@@ -46,11 +46,14 @@ const entries = {
     'outboxMigrations',
   ],
   'nestjs-idempotency/bullmq': ['IdempotentJob', 'jobKey'],
+  'nestjs-idempotency/terminus': ['IdempotencyHealthIndicator'],
 };
 /** Each is there for one of the optional packages. */
-const forPackages = ['typeorm', 'outbox', 'bullmq'].map((path) => `nestjs-idempotency/${path}`);
+const forPackages = ['typeorm', 'outbox', 'bullmq', 'terminus'].map(
+  (path) => `nestjs-idempotency/${path}`,
+);
 const optional =
-  /\/node_modules\/(typeorm|bullmq|amqplib|kafkajs|@nestjs\/(typeorm|schedule|microservices|bullmq|swagger|platform-\w+)|express|fastify|@jest)\/|\/dist\/stores\/typeorm\//;
+  /\/node_modules\/(typeorm|bullmq|amqplib|kafkajs|@nestjs\/(typeorm|schedule|microservices|bullmq|swagger|terminus|platform-\w+)|express|fastify|@jest)\/|\/dist\/stores\/typeorm\//;
 
 // ES modules have no public cache to look into, so a loader hook reports every file it loads.
 const { port1, port2 } = new MessageChannel();
