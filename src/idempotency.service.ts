@@ -10,6 +10,7 @@ import { BatchRun } from './batch-run.js';
 import { checkSameRequest } from './engine/answers.js';
 import { recordId, type Identity } from './engine/identity.js';
 import type { Operation } from './engine/operation.js';
+import type { CountFilter } from './engine/store.js';
 import type { Verdict } from './engine/unknown-outcome.js';
 import { CleanupTask } from './cleanup/cleanup.task.js';
 import type { ExecuteOptions, IdempotencyKey } from './execute-options.js';
@@ -17,7 +18,7 @@ import { checkExecuteOptions } from './handler-options-check.js';
 import { HTTP_OPERATION } from './http/request-operations.js';
 import { IDEMPOTENCY_SETTINGS } from './idempotency.constants.js';
 import { operationSettings, type ModuleSettings } from './idempotency.settings.js';
-import { listFilter, type ListOptions } from './list-options.js';
+import { checkCount, listFilter, type ListOptions } from './list-options.js';
 import { endParked, resolveByOperator } from './operator-verdict.js';
 import { misconfigured } from './options-check.js';
 import { payloadFingerprint } from './payload-fingerprint.js';
@@ -158,6 +159,28 @@ export class IdempotencyService {
   async list(options: ListOptions = {}): Promise<IdempotencyRecordView[]> {
     const records = await this.engine.store.list(listFilter(options));
     return records.map(recordView);
+  }
+
+  /**
+   * How many records there are, or `upTo` where there are more: live ones, or expired ones that wait for clean-up. A
+   * database may read its whole table for that.
+   *
+   * @param upTo 1 to 1,000,000; default: 10,000
+   * @throws IdempotencyError `…_MISCONFIGURED` for a state or an `upTo` that is none; `…_STORE_UNAVAILABLE`
+   */
+  async count(filter: CountFilter = {}, upTo = 10_000): Promise<number> {
+    checkCount(filter, upTo);
+    return this.engine.store.countRecords(filter, upTo);
+  }
+
+  /**
+   * Resolves when the store answers and can work.
+   *
+   * @throws IdempotencyError `…_STORE_UNAVAILABLE`; `…_MISCONFIGURED` for a table that is missing or older than this
+   *   version
+   */
+  async ping(): Promise<void> {
+    await this.engine.store.ping();
   }
 
   /**

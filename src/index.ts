@@ -33,6 +33,7 @@ export type {
   ClaimRequest,
   ClaimResult,
   CompleteRequest,
+  CountFilter,
   IdempotencyStore,
   ListFilter,
   RecordState,

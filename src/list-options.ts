@@ -1,7 +1,14 @@
-import { RECORD_STATES, type ListFilter, type RecordState } from './engine/store.js';
+import {
+  RECORD_STATES,
+  type CountFilter,
+  type ListFilter,
+  type RecordState,
+} from './engine/store.js';
+import { integer, show } from './option-values.js';
 import { misconfigured } from './options-check.js';
 
 const LARGEST_PAGE = 1_000;
+const MOST_COUNTED = 1_000_000;
 
 /** Options of `IdempotencyService.list()`. */
 export interface ListOptions {
@@ -20,10 +27,7 @@ export interface ListOptions {
 export function listFilter(options: ListOptions): ListFilter {
   const { limit = 100, ...filter } = options;
   const where = 'IdempotencyService.list()';
-  if (filter.state !== undefined && !RECORD_STATES.includes(filter.state)) {
-    const states = RECORD_STATES.map((state) => `'${state}'`).join(', ');
-    throw misconfigured(where, `option 'state' is '${filter.state}'. Write one of ${states}.`);
-  }
+  checkState(filter.state, where);
   if (filter.after !== undefined && !/^[0-9a-f]{32}$/.test(filter.after)) {
     throw misconfigured(
       where,
@@ -37,4 +41,23 @@ export function listFilter(options: ListOptions): ListFilter {
     );
   }
   return { ...filter, limit };
+}
+
+/** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` */
+export function checkCount({ state }: CountFilter, upTo: number): void {
+  const where = 'IdempotencyService.count()';
+  if (state !== 'expired') {
+    checkState(state, where);
+  }
+  const wrong = integer(1, MOST_COUNTED)(upTo);
+  if (wrong !== undefined) {
+    throw misconfigured(where, `'upTo' is ${show(upTo)}. ${wrong}`);
+  }
+}
+
+function checkState(state: RecordState | undefined, where: string): void {
+  if (state !== undefined && !RECORD_STATES.includes(state)) {
+    const states = RECORD_STATES.map((each) => `'${each}'`).join(', ');
+    throw misconfigured(where, `option 'state' is '${state}'. Write one of ${states}.`);
+  }
 }

@@ -1,6 +1,6 @@
 /**
  * The built package as its users load it: by name, from ES modules and from CommonJS, with exactly
- * the documented exports. The root entry and `/testing` load no optional package.
+ * the documented exports. The root entry, `/testing` and `/openapi` load no optional package.
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -26,6 +26,7 @@ const entries = {
     'memoryStore',
     'tick',
   ],
+  'nestjs-idempotency/openapi': ['documentIdempotency'],
   'nestjs-idempotency/typeorm': [
     'CreateIdempotencyRecord1764000000000',
     'IdempotencyRecord',
@@ -45,11 +46,14 @@ const entries = {
     'outboxMigrations',
   ],
   'nestjs-idempotency/bullmq': ['IdempotentJob', 'jobKey'],
+  'nestjs-idempotency/terminus': ['IdempotencyHealthIndicator'],
 };
 /** Each is there for one of the optional packages. */
-const forPackages = ['typeorm', 'outbox', 'bullmq'].map((path) => `nestjs-idempotency/${path}`);
+const forPackages = ['typeorm', 'outbox', 'bullmq', 'terminus'].map(
+  (path) => `nestjs-idempotency/${path}`,
+);
 const optional =
-  /\/node_modules\/(typeorm|bullmq|amqplib|kafkajs|@nestjs\/(typeorm|schedule|microservices|bullmq|platform-\w+)|express|fastify|@jest)\/|\/dist\/stores\/typeorm\//;
+  /\/node_modules\/(typeorm|bullmq|amqplib|kafkajs|@nestjs\/(typeorm|schedule|microservices|bullmq|swagger|terminus|platform-\w+)|express|fastify|@jest)\/|\/dist\/stores\/typeorm\//;
 
 // ES modules have no public cache to look into, so a loader hook reports every file it loads.
 const { port1, port2 } = new MessageChannel();

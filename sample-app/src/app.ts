@@ -1,6 +1,7 @@
 import { ValidationPipe } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
+import { serveApiDocs } from './api-docs.js';
 import { AppModule } from './app.module.js';
 import type { DatabaseConfig } from './database/database.options.js';
 import type { Broker } from './messaging/broker.js';
@@ -32,6 +33,7 @@ export async function createApp(options: AppOptions): Promise<NestExpressApplica
     allowedHeaders: ['Authorization', 'Content-Type', 'Idempotency-Key', 'If-Match'],
     exposedHeaders: ['ETag', 'Idempotent-Replayed', 'Location', 'Retry-After'],
   });
+  serveApiDocs(app);
   app.enableShutdownHooks();
   return app;
 }

@@ -37,5 +37,7 @@ curl ${url}/lab/counters
 
 # 7. A receipt needs no key of yours: the order is the key. However often, one number.
 curl -i -X POST "${url}/orders/$id/receipt" -H 'Authorization: Bearer alice'
+
+# 8. All of it in a browser: ${url}/docs. The keys and their problems are in there by themselves.
 `;
 }

@@ -18,7 +18,7 @@ export const key = (): RequestHeaders => ({ 'Idempotency-Key': randomUUID() });
 /** Speaks to the application over HTTP in the name of a demo user. */
 export class Client {
   constructor(
-    private readonly baseUrl: string,
+    readonly baseUrl: string,
     private readonly token: string,
   ) {}
 

@@ -1,4 +1,5 @@
 import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
+import type { OpenAPIObject } from '@nestjs/swagger';
 import { DataSource } from 'typeorm';
 import { Transactions } from '../src/database/transactions.js';
 import { Inventory } from '../src/orders/inventory.js';
@@ -7,6 +8,8 @@ import { key } from './client.js';
 import type { Answer, Client } from './client.js';
 import { databases } from './databases.js';
 import { Shop } from './shop.js';
+
+type Parameter = { readonly name: string; readonly required: boolean };
 
 describe.each(databases)('the orders app on %s', (_name, createDatabase) => {
   let shop: Shop;
@@ -30,6 +33,25 @@ describe.each(databases)('the orders app on %s', (_name, createDatabase) => {
   it('has migrations that match its entities', async () => {
     const { upQueries } = await shop.app.get(DataSource).driver.createSchemaBuilder().log();
     expect(upQueries.map(({ query }) => query)).toEqual([]);
+  });
+
+  it('tells of its keys in the document it serves', async () => {
+    const { text } = await alice.get('/docs-json');
+    const { paths } = JSON.parse(text) as OpenAPIObject;
+    const keys = Object.entries(paths).flatMap(([path, item]) =>
+      Object.entries(item as Record<string, { parameters: Parameter[] }>).flatMap(
+        ([method, { parameters }]) =>
+          parameters
+            .filter(({ name }) => name === 'Idempotency-Key')
+            .map(({ required }) => [`${method} ${path}`, required]),
+      ),
+    );
+    expect(Object.fromEntries(keys)).toEqual({
+      'post /orders': true,
+      'post /orders/{id}/cancel': false,
+      'post /orders/{id}/pay': true,
+    });
+    expect((await fetch(alice.baseUrl + '/docs')).headers.get('Content-Type')).toMatch('text/html');
   });
 
   describe('placing an order', () => {

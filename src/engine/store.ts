@@ -220,7 +220,10 @@ export interface IdempotencyStore {
    */
   deleteExpired(limit: number): Promise<number>;
 
-  /** Throws when the store can not answer. Answers the store's clock, epoch milliseconds. */
+  /**
+   * Throws when the store can not answer, or, as `init` does, when it can not work, for example because its schema is
+   * gone. Answers the store's clock, epoch milliseconds.
+   */
   ping(): Promise<number>;
 
   /** Present where the effects of an operation can be committed together with its record. */

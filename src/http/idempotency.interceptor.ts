@@ -26,7 +26,7 @@ const MESSAGE_CONTEXTS = new Set(['rpc', 'rmq', 'graphql']);
 @Injectable()
 export class IdempotencyInterceptor implements NestInterceptor {
   private readonly operations: RequestOperations;
-  private readonly routes: RouteSettingsRegistry;
+  readonly routes: RouteSettingsRegistry;
   private readonly messages: MessageHandling;
 
   constructor(

@@ -15,6 +15,7 @@ import {
   type Problem,
 } from './problem.js';
 import { readResponse, type WireResponse } from './recorded-response.js';
+import { REPLAYED_HEADER } from './replayed-headers.js';
 import type { RequestOperations } from './request-operations.js';
 import { isEventStream } from './response-handling.js';
 import { completion, failure } from './response-outcome.js';
@@ -22,7 +23,7 @@ import type { RouteSettings } from './route-settings.js';
 import { stalled } from './stalled-response.js';
 import { unmarked } from './unmarked-response.js';
 
-const REPLAYED = { 'Idempotent-Replayed': 'true' };
+const REPLAYED = { [REPLAYED_HEADER]: 'true' };
 const UNPROTECTED = { 'Idempotency-Unprotected': 'true' };
 
 const FAILED: WireResponse = {

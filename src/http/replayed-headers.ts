@@ -1,3 +1,6 @@
+/** On a response that was recorded earlier; `true`. */
+export const REPLAYED_HEADER = 'Idempotent-Replayed';
+
 /** What describes the response itself, and so is recorded and replayed. Lower case. */
 export const REPLAYED_HEADERS: readonly string[] = [
   'content-type',

@@ -1,4 +1,4 @@
-/** `npm start` gives a newcomer a running app whose second printed curl line replays the first. */
+/** `npm start` gives a newcomer a running app: its second printed curl line replays the first, and it serves /docs. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -23,7 +23,15 @@ try {
   assert.match(replayed.head, /^HTTP\/1\.1 201 /);
   assert.match(replayed.head, /^idempotent-replayed: true\r?$/im);
   assert.equal(replayed.body, placed.body);
-  console.log('npm start ok: the second curl line replays');
+  const docs = new URL('/docs-json', first.match(/http:[^"]+/)[0]);
+  const { paths } = await (await fetch(docs)).json();
+  const headers = paths['/orders'].post.parameters.filter((parameter) => parameter.in === 'header');
+  assert.deepEqual(
+    headers.map(({ name }) => name),
+    ['Idempotency-Key'],
+  );
+  assert.match(await (await fetch(new URL('/docs', docs))).text(), /swagger-ui/);
+  console.log('npm start ok: the second curl line replays, and /docs tells of the key');
 } finally {
   // The whole group: npm, its shell and the app.
   if (app.pid) process.kill(-app.pid, 'SIGTERM');

@@ -162,7 +162,10 @@ export class TypeOrmStore implements IdempotencyStore {
   }
 
   ping(): Promise<number> {
-    return this.run((db) => db.ping());
+    return this.run(async (db) => {
+      await this.checkTable(db);
+      return db.ping();
+    });
   }
 
   /** @internal where the records are */

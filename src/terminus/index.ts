@@ -1,0 +1,1 @@
+export { IdempotencyHealthIndicator, type HealthOptions } from './idempotency.health.js';
