@@ -329,6 +329,20 @@ describe.each(servers)('shared statements on the server of $path', ({ path, crea
     expect(found.map((record) => record !== null)).toEqual([false, true, true]);
   });
 
+  const itOnMariaDb = path === 'mariadb' ? it : it.skip;
+  itOnMariaDb('loses nothing else with an outcome that the server does not take', async () => {
+    const [row] = await dataSource.query<{ most: unknown }[]>(
+      'SELECT @@max_allowed_packet AS most',
+    );
+    const [claim, ...others] = await Promise.all(Array.from({ length: 20 }, () => claimed(store)));
+    const ends = await Promise.allSettled([
+      store.complete(done(claim!, new Uint8Array(Number(row!.most) + 1))),
+      ...others.map((each) => store.complete(done(each))),
+    ]);
+    expect(ends[0]).toMatchObject({ reason: { code: 'IDEMPOTENCY_STORE_UNAVAILABLE' } });
+    expect(ends.slice(1)).toMatchObject(others.map(() => ({ value: { applied: true } })));
+  });
+
   it('survives the largest outcomes beside small ones', async () => {
     const claims = await Promise.all(Array.from({ length: 30 }, () => claimed(store)));
     const results = claims.map((_, n) => new Uint8Array(randomBytes(n % 3 === 0 ? 1_000_000 : 10)));
