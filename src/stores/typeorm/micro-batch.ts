@@ -3,7 +3,7 @@ import { AsyncResource } from 'node:async_hooks';
 const LARGEST_BATCH = 100;
 const MOST_IN_FLIGHT = 2;
 /** A statement that takes longer may wait for somebody's lock, and nobody waits for it. */
-export const SLOW_MS = 50;
+const SLOW_MS = 50;
 
 interface Waiting<T, R> {
   readonly item: T;
@@ -71,8 +71,12 @@ export class MicroBatch<T extends { readonly id: string }, R> {
       await this.alone(first!.item).then(first!.resolve, first!.reject);
       return land();
     }
-    const items = batch.map(({ item }) => item);
-    const answers = await this.together(items).catch(() => []);
+    let answers: readonly (R | undefined)[] = [];
+    try {
+      answers = await this.together(batch.map(({ item }) => item));
+    } catch {
+      // whose fault it was is seen when each is sent alone
+    }
     land();
     for (const [index, each] of batch.entries()) {
       const answer = answers[index];
