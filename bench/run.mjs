@@ -1,5 +1,5 @@
 /**
- * `node bench/run.mjs [cost] [peers] [storm] [cleanup] [transactions] [pool] [waking] [messages] [outbox] [--quick]`; without a
+ * `node bench/run.mjs [cost] [peers] [storm] [cleanup] [transactions] [pool] [waking] [messages] [outbox] [micro-batches] [--quick]`; without a
  * name all of them. Prints each part's tables and, unless `--quick`, writes them to `bench/results/<part>.md`. Every size below is
  * also a flag, for example `--expiredRows 100000`.
  */
@@ -10,6 +10,7 @@ import { machineFacts } from './lib/machine.mjs';
 import { cleanup } from './parts/cleanup.mjs';
 import { cost } from './parts/cost.mjs';
 import { messages } from './parts/messages.mjs';
+import { microBatches } from './parts/micro-batches.mjs';
 import { outbox } from './parts/outbox.mjs';
 import { peers } from './parts/peers.mjs';
 import { pool } from './parts/pool.mjs';
@@ -17,7 +18,18 @@ import { storm } from './parts/storm.mjs';
 import { transactions } from './parts/transactions.mjs';
 import { waking } from './parts/waking.mjs';
 
-const PARTS = { cost, peers, storm, cleanup, transactions, pool, waking, messages, outbox };
+const PARTS = {
+  cost,
+  peers,
+  storm,
+  cleanup,
+  transactions,
+  pool,
+  waking,
+  messages,
+  outbox,
+  'micro-batches': microBatches,
+};
 
 const FULL = {
   rounds: 7,

@@ -1,5 +1,7 @@
 import { createRequire } from 'node:module';
 import { Idempotent, IdempotencyModule, memoryStore } from 'nestjs-idempotency';
+import { getDataSourceToken } from '@nestjs/typeorm';
+import { TypeOrmStore } from 'nestjs-idempotency/typeorm';
 import { memoryCache, naive } from './naive.interceptor.mjs';
 
 const require = createRequire(import.meta.url);
@@ -11,14 +13,14 @@ const require = createRequire(import.meta.url);
  * `node-idempotency-redis`, `naive-memory`, `naive-redis`. `idempotent`: what `@Idempotent()` of this
  * library is given; `false` leaves it out.
  */
-export async function contender({ guard, redis, idempotent }) {
+export async function contender({ guard, redis, idempotent, microBatch }) {
   switch (guard) {
     case 'none':
       return { imports: [], decorators: [] };
     case 'memory':
       return ours({ store: memoryStore() }, idempotent);
     case 'typeorm':
-      return ours({}, idempotent);
+      return ours(microBatch === undefined ? {} : { store: typeOrm({ microBatch }) }, idempotent);
     case 'node-idempotency-memory':
       return nodeIdempotency({ adapter: 'memory' });
     case 'node-idempotency-redis':
@@ -38,6 +40,14 @@ function ours({ store }, idempotent = {}) {
   return {
     imports: [IdempotencyModule.forRoot(options)],
     decorators: idempotent === false ? [] : [Idempotent(idempotent)],
+  };
+}
+
+/** With what is no option, because nobody but a benchmark wants it otherwise. */
+function typeOrm(options) {
+  return {
+    inject: [getDataSourceToken()],
+    useFactory: (dataSource) => new TypeOrmStore(dataSource, options),
   };
 }
 

@@ -21,7 +21,7 @@ import { StatementCounter } from './statement-counter.mjs';
 /**
  * @type {{
  *   guard: string, idempotent?: object | false, database?: object, redis?: string,
- *   work?: string, workMs?: number, bystanders?: boolean, countStatements?: boolean
+ *   work?: string, workMs?: number, bystanders?: boolean, countStatements?: boolean, microBatch?: boolean
  * }}
  */
 const config = JSON.parse(process.argv[2]);

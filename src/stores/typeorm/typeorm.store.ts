@@ -19,7 +19,9 @@ import { driverError, safeCause, unavailable } from './errors.js';
 import { LostRace, persistently } from './persistently.js';
 import { COLUMNS, misconfigured } from './schema.js';
 import type { TableOptions } from './schema.js';
-import { inOwnRight } from '../../transactions/transaction-scope.js';
+import { inOwnRight, scopeOf } from '../../transactions/transaction-scope.js';
+import { SharedStatements } from './shared-statements.js';
+import { claimTogether, completeTogether, sorted } from './together.js';
 import { TypeOrmTransactions } from './typeorm.transactions.js';
 
 /**
@@ -38,6 +40,7 @@ export class TypeOrmStore implements IdempotencyStore {
   );
   readonly transactions: StoreTransactions = this.joint;
   private dialect: Dialect | undefined;
+  private shared: SharedStatements | undefined;
   private readonly dataSource: DataSource | (() => DataSource);
   private readonly options: DialectOptions;
 
@@ -67,11 +70,16 @@ export class TypeOrmStore implements IdempotencyStore {
       throw error instanceof IdempotencyError ? error : unavailable(dataSource.options.type, error);
     }
     this.joint.prepare(this.dialect);
+    if (this.options.microBatch ?? this.dialect.prefersBatches) this.share(this.dialect);
     if (dataSource.options.synchronize === true) await this.run((db) => db.createTable());
     await this.run((db) => this.checkTable(db));
   }
 
   claim(request: ClaimRequest): Promise<ClaimResult> {
+    return this.batches?.claim(request) ?? this.claimAlone(request);
+  }
+
+  private claimAlone(request: ClaimRequest): Promise<ClaimResult> {
     return this.run(async (db) => {
       const answer = await db.claim(request);
       // Somebody else was there and is not to be seen: look again, and never take it for a free key.
@@ -81,15 +89,11 @@ export class TypeOrmStore implements IdempotencyStore {
   }
 
   async claimMany(requests: readonly ClaimRequest[]): Promise<readonly ClaimResult[]> {
-    const firsts = new Map(requests.toReversed().map((request) => [request.id, request]));
-    const found =
-      firsts.size === 0
-        ? new Map<string, ClaimResult>()
-        : await this.run((db) => db.claimFree(sorted([...firsts.values()])));
+    if (requests.length === 0) return [];
+    const answered = await this.run((db) => claimTogether(db, requests, false));
     const answers: ClaimResult[] = [];
-    for (const request of requests) {
-      const answer = firsts.get(request.id) === request ? found.get(request.id) : undefined;
-      answers.push(answer ?? (await this.claim(request)));
+    for (const [index, request] of requests.entries()) {
+      answers.push(answered[index] ?? (await this.claimAlone(request)));
     }
     return answers;
   }
@@ -100,16 +104,21 @@ export class TypeOrmStore implements IdempotencyStore {
   }
 
   complete(request: CompleteRequest): Promise<SettleResult> {
+    return this.batches?.complete(request) ?? this.completeAlone(request);
+  }
+
+  private completeAlone(request: CompleteRequest): Promise<SettleResult> {
     return this.run((db) => db.complete(request));
   }
 
   async completeMany(requests: readonly CompleteRequest[]): Promise<readonly SettleResult[]> {
     if (requests.length === 0) return [];
-    const count = await this.run((db) => db.completeAll(sorted(requests)));
-    if (count === requests.length) return requests.map(() => ({ applied: true }));
-    // sent again, those that were applied are applied again
+    const settled = await this.run((db) => completeTogether(db, requests, false));
     const answers: SettleResult[] = [];
-    for (const request of requests) answers.push(await this.complete(request));
+    for (const [index, request] of requests.entries()) {
+      // sent again, what was applied is applied again
+      answers.push(settled[index] ?? (await this.completeAlone(request)));
+    }
     return answers;
   }
 
@@ -142,6 +151,10 @@ export class TypeOrmStore implements IdempotencyStore {
   }
 
   find(id: string): Promise<StoredRecord | null> {
+    return this.batches?.find(id) ?? this.findAlone(id);
+  }
+
+  private findAlone(id: string): Promise<StoredRecord | null> {
     return this.run((db) => db.find(id));
   }
 
@@ -173,6 +186,19 @@ export class TypeOrmStore implements IdempotencyStore {
     return typeof this.dataSource === 'function' ? this.dataSource() : this.dataSource;
   }
 
+  /** What belongs to an open transaction must not be sent with what does not. */
+  private get batches(): SharedStatements | undefined {
+    return this.shared && (scopeOf(this.source())?.isOpen === true ? undefined : this.shared);
+  }
+
+  private share(dialect: Dialect): void {
+    this.shared = new SharedStatements((send) => inOwnRight(this.source(), () => send(dialect)), {
+      claim: (request) => this.claimAlone(request),
+      complete: (request) => this.completeAlone(request),
+      find: (id) => this.findAlone(id),
+    });
+  }
+
   private async run<T>(operation: (dialect: Dialect) => Promise<T>): Promise<T> {
     const { dialect } = this;
     if (!dialect) throw misconfigured('Call init() of the idempotency store before its first use.');
@@ -199,9 +225,4 @@ export class TypeOrmStore implements IdempotencyStore {
       );
     }
   }
-}
-
-/** In one order everywhere, so that two calls do not lock each other out. */
-function sorted<T extends Claim>(claims: readonly T[]): T[] {
-  return claims.toSorted((a, b) => (a.id < b.id ? -1 : 1));
 }

@@ -13,6 +13,8 @@ export interface DialectOptions extends TableOptions {
   readonly clock?: string;
   /** In place of what the server says it is. */
   readonly dialect?: DialectName;
+  /** Whether what comes at the same time shares statements, in place of what is faster there. */
+  readonly microBatch?: boolean;
 }
 
 const DIALECTS: Record<

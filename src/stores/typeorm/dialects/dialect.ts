@@ -34,6 +34,8 @@ import type { DialectName, TableNames } from '../schema.js';
  */
 export abstract class Dialect {
   abstract readonly name: DialectName;
+  /** Is it faster to send in one statement what comes at the same time? */
+  readonly prefersBatches: boolean = false;
   protected abstract readonly readers: Readers;
   /** Compares exactly. */
   protected readonly scopeIs: string = 'scope = ?';
@@ -56,10 +58,18 @@ export abstract class Dialect {
   /**
    * Claims those that have no row, and reads the others, in the order given: one for each record. Missing in the
    * answer, by record, are those whose row is dead, or that somebody else was faster with: they have to be claimed.
+   *
+   * @param atOnce fails where it would have to wait longer than others do for their commit
    */
-  abstract claimFree(requests: readonly ClaimRequest[]): Promise<ReadonlyMap<string, ClaimResult>>;
-  /** Completes those that may be completed, and answers how many that were. */
-  abstract completeAll(requests: readonly CompleteRequest[]): Promise<number>;
+  abstract claimFree(
+    requests: readonly ClaimRequest[],
+    atOnce: boolean,
+  ): Promise<ReadonlyMap<string, ClaimResult>>;
+  /** Completes some of those that may be completed, one for each record, and answers the owners of these. */
+  abstract completeAll(
+    requests: readonly CompleteRequest[],
+    atOnce: boolean,
+  ): Promise<ReadonlySet<string>>;
   abstract renew(claims: readonly Claim[], leaseMs: number): Promise<ReadonlySet<string>>;
   abstract deleteExpired(limit: number): Promise<number>;
   /** Did the database give up a statement (deadlock, serialization, busy) that may just be sent again? */
@@ -243,6 +253,18 @@ export abstract class Dialect {
       `WHERE id = ? AND ${isLiveSql(this.now)}`;
     const [row] = await this.select(sql, [this.token(id)]);
     return row ? toRecord(row) : null;
+  }
+
+  /** The live records, by their ids. */
+  async findAll(ids: readonly string[]): Promise<ReadonlyMap<string, StoredRecord>> {
+    const sql =
+      `SELECT ${selectList(this.readers, this.now)} FROM ${this.names.table} ` +
+      `WHERE id IN (${ids.map(() => '?').join(', ')}) AND ${isLiveSql(this.now)}`;
+    const rows = await this.select(
+      sql,
+      ids.map((id) => this.token(id)),
+    );
+    return new Map(rows.map((row) => [row.id as string, toRecord(row)]));
   }
 
   async list({ limit, ...filter }: ListFilter): Promise<StoredRecord[]> {

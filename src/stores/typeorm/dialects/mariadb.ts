@@ -8,6 +8,8 @@ import { MySqlDialect } from './mysql.js';
 /** MariaDB: the steps of a claim in one round trip, and a sequence. */
 export class MariaDbDialect extends MySqlDialect {
   override readonly name = 'mariadb';
+  override readonly prefersBatches = true;
+  protected override readonly withoutWaiting = 'SET STATEMENT innodb_lock_wait_timeout = 0 FOR ';
 
   /**
    * A compound statement, in which every step commits by itself. A record that is there is only read,
@@ -48,12 +50,14 @@ export class MariaDbDialect extends MySqlDialect {
   protected override async insertAll(
     runner: QueryRunner,
     requests: readonly ClaimRequest[],
+    atOnce: boolean,
   ): Promise<void> {
     const row = this.rowSql(`NEXTVAL(${this.names.fence})`);
     await this.sendAll(
       runner,
       requests.map(() => row),
       requests,
+      atOnce,
     );
   }
 
@@ -67,13 +71,13 @@ export class MariaDbDialect extends MySqlDialect {
     request: ClaimRequest,
     seen: Row | undefined,
   ): Promise<void> {
-    const atOnce = 'SET STATEMENT innodb_lock_wait_timeout = 0 FOR';
+    const atOnce = this.withoutWaiting;
     const nextFence = `NEXTVAL(${this.names.fence})`;
     if (seen === undefined) {
-      await send(`${atOnce} ${this.insertSql(nextFence)}`, this.insertParameters(request));
+      await send(`${atOnce}${this.insertSql(nextFence)}`, this.insertParameters(request));
     } else {
       const parameters = [...this.takeOverParameters(request), this.token(seen.owner as string)];
-      await send(`${atOnce} ${this.takeOverSql(nextFence, '?')}`, parameters);
+      await send(`${atOnce}${this.takeOverSql(nextFence, '?')}`, parameters);
     }
   }
 

@@ -36,6 +36,8 @@ export class MySqlDialect extends Dialect {
     hex: (column) => `LOWER(HEX(${column}))`,
     text: (column) => `CAST(${column} AS CHAR)`,
   };
+  /** Before a statement that fails where it would have to wait for a row. MySQL has no words for it. */
+  protected readonly withoutWaiting: string = '';
   /** In a transaction at that level every read locks, and of what is not there a whole gap. */
   private readsLock = this.dataSource.options.isolationLevel === 'SERIALIZABLE';
   private readonly locks = new WeakMap<QueryRunner, string[]>();
@@ -95,7 +97,10 @@ export class MySqlDialect extends Dialect {
     }
   }
 
-  async claimFree(requests: readonly ClaimRequest[]): Promise<ReadonlyMap<string, ClaimResult>> {
+  async claimFree(
+    requests: readonly ClaimRequest[],
+    atOnce: boolean,
+  ): Promise<ReadonlyMap<string, ClaimResult>> {
     const ids = requests.map(({ id }) => this.token(id));
     const read =
       `SELECT ${this.now} AS now, ${this.columns()} FROM ${this.names.table} ` +
@@ -106,7 +111,7 @@ export class MySqlDialect extends Dialect {
     if (free.length === 0) return this.answers(seen, requests, () => false);
     const runner = this.dataSource.createQueryRunner('master');
     try {
-      await this.insertAll(runner, free);
+      await this.insertAll(runner, free, atOnce);
       const rows = (await runner.query(read, ids)) as Row[];
       return this.answers(rows, requests, (row) => !known.has(row.id));
     } catch (error) {
@@ -119,28 +124,38 @@ export class MySqlDialect extends Dialect {
   }
 
   /** The numbers that one statement draws are as far apart as the server is set up for. */
-  protected async insertAll(runner: QueryRunner, requests: readonly ClaimRequest[]): Promise<void> {
+  protected async insertAll(
+    runner: QueryRunner,
+    requests: readonly ClaimRequest[],
+    atOnce: boolean,
+  ): Promise<void> {
     const drawn = requests.map(() => '()').join(', ');
     await runner.query(`INSERT INTO ${this.names.fence} () VALUES ${drawn}`);
     const rows = requests.map((_, n) =>
       this.rowSql(`LAST_INSERT_ID() + ${n} * @@SESSION.auto_increment_increment`),
     );
-    await this.sendAll(runner, rows, requests);
+    await this.sendAll(runner, rows, requests, atOnce);
   }
 
   protected async sendAll(
     runner: QueryRunner,
     rows: readonly string[],
     requests: readonly ClaimRequest[],
+    atOnce: boolean,
   ): Promise<void> {
     const parameters = requests.flatMap((request) => this.insertParameters(request));
-    await runner.query(`${this.insertIntoSql()} ${rows.join(', ')}`, parameters);
+    const limit = atOnce ? this.withoutWaiting : '';
+    await runner.query(`${limit}${this.insertIntoSql()} ${rows.join(', ')}`, parameters);
   }
 
-  async completeAll(requests: readonly CompleteRequest[]): Promise<number> {
+  /** All of them or, as far as is known, none. */
+  async completeAll(
+    requests: readonly CompleteRequest[],
+    atOnce: boolean,
+  ): Promise<ReadonlySet<string>> {
     const one = 'SELECT ? AS id, ? AS owner, ? AS result, ? AS ttl, ? AS state';
     const sql = `
-      UPDATE ${this.names.table} r JOIN (${requests.map(() => one).join(' UNION ALL ')}) m
+      ${atOnce ? this.withoutWaiting : ''}UPDATE ${this.names.table} r JOIN (${requests.map(() => one).join(' UNION ALL ')}) m
         ON r.id = m.id AND r.owner = m.owner
       SET r.state = m.state, r.result = m.result, r.expires_at = ${this.now} + m.ttl,
         r.lease_until = NULL, r.steps = NULL, r.attempts_finished = r.attempts_finished + 1
@@ -152,7 +167,8 @@ export class MySqlDialect extends Dialect {
       ttlMs,
       stateCode(result === null ? 'tombstone' : 'completed'),
     ]);
-    return this.execute(sql, parameters);
+    const count = await this.execute(sql, parameters);
+    return new Set(count === requests.length ? requests.map(({ owner }) => owner) : []);
   }
 
   private async insert(runner: QueryRunner, request: ClaimRequest): Promise<void> {

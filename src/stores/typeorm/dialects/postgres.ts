@@ -20,6 +20,7 @@ import type { Connection, DriverError, Held, Won } from './dialect.js';
 
 export class PostgresDialect extends Dialect {
   readonly name = 'postgres';
+  override readonly prefersBatches = true;
   protected readonly readers: Readers = {
     hex: (column) => `replace(${column}::text, '-', '')`,
     text: (column) => `${column}::text`,
@@ -79,11 +80,16 @@ export class PostgresDialect extends Dialect {
     return answer ?? this.takeOver(request, row);
   }
 
-  async claimFree(requests: readonly ClaimRequest[]): Promise<ReadonlyMap<string, ClaimResult>> {
+  async claimFree(
+    requests: readonly ClaimRequest[],
+    atOnce: boolean,
+  ): Promise<ReadonlyMap<string, ClaimResult>> {
     const { table, fence } = this.names;
     const columns = selectList(this.readers, 'clock.now', { prefix: 'r.' });
+    // set before the first row is inserted, and for this statement alone
+    const limit = atOnce ? `, set_config('lock_timeout', '${LONGEST_LOCK_MS}', true) AS lock` : '';
     const sql = `
-      WITH clock AS MATERIALIZED (SELECT ${this.now} AS now),
+      WITH clock AS MATERIALIZED (SELECT ${this.now} AS now${limit}),
       asked AS MATERIALIZED (
         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::text[], $5::text[], $6::text[],
           $7::bigint[], $8::bigint[], $9::smallint[])
@@ -109,8 +115,8 @@ export class PostgresDialect extends Dialect {
     return this.answers(found, requests, (row) => row.inserted === true);
   }
 
-  /** The rows are locked in the order of their ids before one is written. */
-  async completeAll(requests: readonly CompleteRequest[]): Promise<number> {
+  /** Past every row that somebody else holds. */
+  async completeAll(requests: readonly CompleteRequest[]): Promise<ReadonlySet<string>> {
     const { table } = this.names;
     const states = requests.map(({ result }) =>
       stateCode(result === null ? 'tombstone' : 'completed'),
@@ -122,7 +128,7 @@ export class PostgresDialect extends Dialect {
       ),
       locked AS MATERIALIZED (
         SELECT r.id FROM ${table} r WHERE (r.id, r.owner) IN (SELECT id, owner FROM mine)
-        ORDER BY r.id FOR UPDATE
+        ORDER BY r.id FOR UPDATE SKIP LOCKED
       ),
       completed AS (
         UPDATE ${table} r SET state = mine.state, result = mine.result,
@@ -130,17 +136,17 @@ export class PostgresDialect extends Dialect {
           attempts_finished = r.attempts_finished + 1
         FROM mine JOIN locked USING (id)
         WHERE r.id = mine.id AND r.owner = mine.owner AND ${isToSettleSql(this.now, 'r.')}
-        RETURNING 1
+        RETURNING r.owner
       )
-      SELECT count(*)::int AS count FROM completed`;
-    const [row] = await this.dataSource.query<Row[]>(sql, [
+      SELECT ${this.readers.hex('owner')} AS owner FROM completed`;
+    const rows = await this.dataSource.query<Row[]>(sql, [
       requests.map(({ id }) => id),
       requests.map(({ owner }) => owner),
       requests.map(({ result }) => bytes(result)),
       requests.map(({ ttlMs }) => ttlMs),
       states,
     ]);
-    return Number(row?.count);
+    return new Set(rows.map((row) => row.owner as string));
   }
 
   private async takeOver(request: ClaimRequest, dead: Row): Promise<ClaimResult | undefined> {
@@ -447,6 +453,8 @@ interface Discardable {
   releasePostgresConnection(error: Error): Promise<void>;
 }
 
+/** Longer than it takes to commit. */
+const LONGEST_LOCK_MS = 50;
 /** PostgreSQL takes no more. */
 const LONGEST_IDLE_MS = 2 ** 31 - 1;
 const SQLSTATE = /^[0-9A-Z]{5}$/;

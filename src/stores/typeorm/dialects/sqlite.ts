@@ -44,6 +44,7 @@ const LONGEST_WAIT_MS = 30_000;
  */
 export class SqliteDialect extends Dialect {
   readonly name = 'sqlite';
+  override readonly prefersBatches = true;
   protected readonly readers: Readers = {
     hex: (column) => `lower(hex(${column}))`,
     text: (column) => `CAST(${column} AS TEXT)`,
@@ -82,22 +83,30 @@ export class SqliteDialect extends Dialect {
 
   claimFree(requests: readonly ClaimRequest[]): Promise<ReadonlyMap<string, ClaimResult>> {
     return this.alone((db) => {
-      const claimAll = (): ReadonlyMap<string, ClaimResult> =>
-        new Map(requests.map((request) => [request.id, this.write(db, request) as ClaimResult]));
-      return db.transaction(claimAll).immediate();
+      const answers = new Map<string, ClaimResult>();
+      const keep = (request: ClaimRequest, answer: ClaimResult | undefined): void => {
+        if (answer !== undefined) answers.set(request.id, answer);
+      };
+      for (const request of requests) {
+        keep(request, this.answer(this.read(db, request.id), request));
+      }
+      const free = requests.filter(({ id }) => !answers.has(id));
+      const claimFree = (): void => free.forEach((each) => keep(each, this.write(db, each)));
+      if (free.length > 0) db.transaction(claimFree).immediate();
+      return answers;
     });
   }
 
-  completeAll(requests: readonly CompleteRequest[]): Promise<number> {
+  completeAll(requests: readonly CompleteRequest[]): Promise<ReadonlySet<string>> {
     const isCompleted = (db: Handle, request: CompleteRequest): boolean => {
       const { sql, parameters } = this.completion(request, isToSettleSql(this.now));
       return this.prepare(db, sql).run(...parameters).changes > 0;
     };
-    return this.alone((db) =>
-      db
-        .transaction(() => requests.filter((request) => isCompleted(db, request)).length)
-        .immediate(),
-    );
+    return this.alone((db) => {
+      const completeEach = (): string[] =>
+        requests.filter((request) => isCompleted(db, request)).map(({ owner }) => owner);
+      return new Set(db.transaction(completeEach).immediate());
+    });
   }
 
   private write(db: Handle, request: ClaimRequest): ClaimResult | undefined {
