@@ -1,14 +1,20 @@
 /**
- * `node bench/run.mjs [cost] [peers] [storm] [cleanup] [transactions] [pool] [waking] [messages] [outbox] [--quick]`; without a
- * name all of them. Prints each part's tables and, unless `--quick`, writes them to `bench/results/<part>.md`. Every size below is
- * also a flag, for example `--expiredRows 100000`.
+ * `node bench/run.mjs [part]... [--quick] [--out <folder>]`, with the parts below; without a name all of them. Prints each part's
+ * tables and writes them to `bench/results/<part>.md`, with its charts beside them, or to another folder; with `--quick` only to a
+ * folder that is named. Every size below is also a flag, for example `--expiredRows 100000`.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { stopAll } from './lib/ipc.mjs';
 import { machineFacts } from './lib/machine.mjs';
+import { batches } from './parts/batches.mjs';
 import { cleanup } from './parts/cleanup.mjs';
+import { contenders } from './parts/contenders.mjs';
 import { cost } from './parts/cost.mjs';
+import { floor } from './parts/floor.mjs';
+import { heap } from './parts/heap.mjs';
 import { messages } from './parts/messages.mjs';
 import { outbox } from './parts/outbox.mjs';
 import { peers } from './parts/peers.mjs';
@@ -17,9 +23,31 @@ import { storm } from './parts/storm.mjs';
 import { transactions } from './parts/transactions.mjs';
 import { waking } from './parts/waking.mjs';
 
-const PARTS = { cost, peers, storm, cleanup, transactions, pool, waking, messages, outbox };
+const PARTS = {
+  contenders,
+  floor,
+  batches,
+  cost,
+  peers,
+  storm,
+  cleanup,
+  transactions,
+  pool,
+  waking,
+  messages,
+  outbox,
+  heap,
+};
 
 const FULL = {
+  contenderRounds: 5,
+  contenderMs: 250,
+  floorRounds: 5,
+  floorMs: 500,
+  batchRounds: 5,
+  batchItems: 1_000,
+  heapRequests: 50_000,
+  heapReadings: 10,
   rounds: 7,
   roundMs: 1_000,
   keys: 500,
@@ -39,6 +67,14 @@ const FULL = {
 /** Shows that everything runs; its figures mean nothing. */
 const QUICK = {
   ...FULL,
+  contenderRounds: 1,
+  contenderMs: 100,
+  floorRounds: 1,
+  floorMs: 200,
+  batchRounds: 1,
+  batchItems: 200,
+  heapRequests: 2_000,
+  heapReadings: 4,
   rounds: 2,
   roundMs: 300,
   keys: 100,
@@ -57,6 +93,7 @@ const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
     quick: { type: 'boolean', default: false },
+    out: { type: 'string' },
     ...Object.fromEntries(Object.keys(FULL).map((name) => [name, { type: 'string' }])),
   },
 });
@@ -64,6 +101,8 @@ const sizes = { ...(values.quick ? QUICK : FULL) };
 for (const name of Object.keys(FULL)) {
   sizes[name] = Number(values[name] ?? sizes[name]);
 }
+const results = fileURLToPath(new URL('results/', import.meta.url));
+const out = values.out ?? (values.quick ? undefined : results);
 const unknown = positionals.find((name) => !(name in PARTS));
 if (unknown) {
   console.error(`There is no part '${unknown}'. Name any of: ${Object.keys(PARTS).join(', ')}.`);
@@ -74,14 +113,17 @@ try {
   const facts = await machineFacts();
   for (const name of positionals.length > 0 ? positionals : Object.keys(PARTS)) {
     const startedAt = performance.now();
-    const [title, ...rest] = (await PARTS[name](sizes)).split('\n');
+    const answer = await PARTS[name](sizes);
+    const { page: text, files = {} } = typeof answer === 'string' ? { page: answer } : answer;
+    const [title, ...rest] = text.split('\n');
     const page = [title, '', `On ${facts}.`, ...rest].join('\n');
     console.log(page);
     console.log(`(${name}: ${Math.round((performance.now() - startedAt) / 1000)} s)\n`);
-    if (!values.quick) {
-      const results = new URL('results/', import.meta.url);
-      await mkdir(results, { recursive: true });
-      await writeFile(new URL(`${name}.md`, results), page);
+    if (out !== undefined) {
+      await mkdir(out, { recursive: true });
+      for (const [file, content] of Object.entries({ ...files, [`${name}.md`]: page })) {
+        await writeFile(join(out, file), content);
+      }
     }
   }
 } finally {

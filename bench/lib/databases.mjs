@@ -3,18 +3,20 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { idempotencyMigrations } from 'nestjs-idempotency/typeorm';
+import mysql from 'mysql2/promise';
 import pg from 'pg';
 import { createClient } from 'redis';
 import { DataSource } from 'typeorm';
 
 export const postgresUrl =
   process.env.BENCH_POSTGRES_URL ?? 'postgres://postgres@127.0.0.1:5432/postgres';
+export const mariaDbUrl = process.env.BENCH_MARIADB_URL ?? 'mysql://root@127.0.0.1:3306';
 export const rabbitMqUrl = process.env.BENCH_RABBITMQ_URL ?? 'amqp://guest:guest@127.0.0.1:5672';
 export const redisUrl = process.env.BENCH_REDIS_URL ?? 'redis://127.0.0.1:6379/15';
 
 /** An empty database with the library's table and one for orders: its TypeORM options, and `drop()`. */
 export async function createDatabase(type) {
-  const { options, drop } = await (type === 'sqlite' ? createSqlite() : createPostgres());
+  const { options, drop } = await CREATE[type]();
   const dataSource = new DataSource({ ...options, migrations: [...idempotencyMigrations()] });
   await dataSource.initialize();
   await dataSource.runMigrations();
@@ -23,6 +25,8 @@ export async function createDatabase(type) {
   await dataSource.destroy();
   return { options, drop };
 }
+
+const CREATE = { sqlite: createSqlite, postgres: createPostgres, mariadb: createMariaDb };
 
 async function createSqlite() {
   const folder = await mkdtemp(join(tmpdir(), 'idempotency-bench-'));
@@ -40,6 +44,22 @@ async function createPostgres() {
   return {
     options: { type: 'postgres', url: url.href },
     drop: () => onPostgres(`DROP DATABASE ${name} WITH (FORCE)`),
+  };
+}
+
+async function createMariaDb() {
+  const name = `idempotency_bench_${randomBytes(6).toString('hex')}`;
+  const run = async (sql) => {
+    const connection = await mysql.createConnection(mariaDbUrl);
+    await connection.query(sql);
+    await connection.end();
+  };
+  await run(`CREATE DATABASE ${name}`);
+  const url = new URL(mariaDbUrl);
+  url.pathname = `/${name}`;
+  return {
+    options: { type: 'mariadb', url: url.href },
+    drop: () => run(`DROP DATABASE ${name}`),
   };
 }
 

@@ -16,11 +16,11 @@ export function answer(answers) {
 const children = new Set();
 
 /** Starts a child and waits until it is ready. Ask it with `ask(name, input)`; end it with `stop()`. */
-export async function start(script, args = []) {
+export async function start(script, args = [], execArgv = []) {
   const child = fork(fileURLToPath(new URL(`../${script}`, import.meta.url)), args, {
     serialization: 'advanced',
     env: { ...process.env, NODE_ENV: 'production' },
-    execArgv: ['--disable-warning=ExperimentalWarning'],
+    execArgv: ['--disable-warning=ExperimentalWarning', ...execArgv],
   });
   children.add(child);
   const waiting = new Map();
