@@ -22,7 +22,7 @@ export function expressIdempotency() {
         next();
         return;
       }
-      middleware(request, response, (error) => {
+      void middleware(request, response, (error) => {
         if (error !== undefined) {
           next(new HttpException(error.message, response.statusCode));
         } else if (!getSharedIdempotencyService().isHit(request)) {

@@ -24,11 +24,13 @@ export async function start(script, args = [], execArgv = []) {
   });
   children.add(child);
   const waiting = new Map();
+  let end;
   const exited = new Promise((resolve) => {
     child.once('exit', (code, signal) => {
       children.delete(child);
+      end = new Error(`${script} ${args.join(' ')} ended (${signal ?? code}).`);
       for (const { reject } of waiting.values()) {
-        reject(new Error(`${script} ${args.join(' ')} ended (${signal ?? code}).`));
+        reject(end);
       }
       resolve();
     });
@@ -49,6 +51,9 @@ export async function start(script, args = [], execArgv = []) {
   let lastId = 0;
   return {
     ask(name, input) {
+      if (end !== undefined) {
+        return Promise.reject(end);
+      }
       const id = ++lastId;
       return new Promise((resolve, reject) => {
         waiting.set(id, { resolve, reject });

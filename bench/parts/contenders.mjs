@@ -5,7 +5,7 @@ import { createDatabase, createRedis, redisUrl } from '../lib/databases.mjs';
 import { hasRedisStore, hasReplayCache } from '../lib/features.mjs';
 import { ms, ratioSpread, table, wholeSpread } from '../lib/format.mjs';
 import { start } from '../lib/ipc.mjs';
-import { expectOnly, ratio, summary } from '../lib/stats.mjs';
+import { ratio, summary } from '../lib/stats.mjs';
 import { goals } from './goals.mjs';
 import { run, startApp, usedKeys } from './support.mjs';
 
