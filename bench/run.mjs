@@ -41,14 +41,14 @@ const PARTS = {
 
 const FULL = {
   contenderRounds: 5,
-  contenderMs: 250,
+  contenderMs: 200,
   floorRounds: 5,
   floorMs: 500,
   batchRounds: 5,
   batchItems: 1_000,
-  heapRequests: 50_000,
+  heapRequests: 30_000,
   heapReadings: 10,
-  rounds: 7,
+  rounds: 5,
   roundMs: 1_000,
   keys: 500,
   stormRequests: 3_000,
@@ -60,7 +60,9 @@ const FULL = {
   arriveMs: 1_000,
   othersPerSecond: 50,
   wakes: 200,
-  messages: 3_000,
+  messageRounds: 3,
+  messages: 2_000,
+  outboxRounds: 3,
   outboxMessages: 5_000,
 };
 
@@ -85,8 +87,10 @@ const QUICK = {
   slowMs: 1_000,
   arriveMs: 500,
   wakes: 12,
-  messages: 200,
-  outboxMessages: 500,
+  messageRounds: 1,
+  messages: 100,
+  outboxRounds: 1,
+  outboxMessages: 300,
 };
 
 const { positionals, values } = parseArgs({
