@@ -4,7 +4,7 @@
  * its handler does (`work`, see `orders.controller.mjs`); the parent asks questions over the IPC channel.
  */
 import 'reflect-metadata';
-import { takeRoundTrips } from './round-trips.mjs';
+import { countSqliteStatements, takeRoundTrips } from './round-trips.mjs';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { TypeOrmModule } from '@nestjs/typeorm';
@@ -34,6 +34,10 @@ const { imports, decorators, middleware } = await contender(config);
 if (config.database) {
   const log = config.countStatements ? { logging: true, logger: statements } : {};
   imports.unshift(TypeOrmModule.forRoot({ ...config.database, entities: [Sale, Stock], ...log }));
+}
+
+if (config.points && config.database?.type === 'better-sqlite3') {
+  countSqliteStatements();
 }
 
 const controllers = [ordersController(decorators, effects, config)];

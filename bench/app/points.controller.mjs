@@ -105,10 +105,14 @@ export const KINDS = {
   ],
 };
 
-/** Someone else's, registered for the whole application: adds something that is different each time. */
+/** Someone else's, registered for the whole application: adds what is different each time, where it is asked to. */
 export const stamp = {
-  intercept: (_context, next) =>
-    next.handle().pipe(map((body) => (body?.id ? { ...body, stamp: randomUUID() } : body))),
+  intercept(context, next) {
+    const isAsked = context.switchToHttp().getRequest().headers['x-stamp'] !== undefined;
+    return isAsked
+      ? next.handle().pipe(map((body) => ({ ...body, stamp: randomUUID() })))
+      : next.handle();
+  },
 };
 
 /** Knows its callers by a header, and refuses some. */

@@ -83,6 +83,10 @@ export const POINTS = [
       );
     },
   },
+  {
+    says: 'what an interceptor of the application adds is replayed as well',
+    holds: async (http) => sameOnce(http, await twice(http, { headers: { 'x-stamp': '1' } })),
+  },
   ...Object.keys(KINDS).map((kind) => ({
     says: `any answer is replayed: ${kind}`,
     async holds(http) {

@@ -1,28 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { POINTS, missedPoints } from '../checks/points.mjs';
-import { barChart } from '../lib/chart.mjs';
+import { missedPoints } from '../checks/points.mjs';
 import { createDatabase, createRedis, redisUrl } from '../lib/databases.mjs';
 import { hasRedisStore, hasReplayCache } from '../lib/features.mjs';
-import { ms, ratioSpread, table, wholeSpread } from '../lib/format.mjs';
 import { start } from '../lib/ipc.mjs';
-import { ratio, summary } from '../lib/stats.mjs';
-import { goals } from './goals.mjs';
+import { BARE, BODIES, FLOOR, GROUP, cells } from './contenders-cells.mjs';
+import { chart, page } from './contenders-page.mjs';
 import { run, startApp, usedKeys } from './support.mjs';
-
-const BARE = 'bare route';
-const FLOOR = 'two plain statements, pg';
-const CLIENTS = [1, 16, 64];
-const BODIES = [1_000, 100_000];
-const GROUP = 16;
-
-/** What is sent, and by how many clients at least. */
-const WORKLOADS = {
-  'new keys': { job: 'closedLoop', only: 201 },
-  replays: { job: 'closedLoop', only: 201, keys: 'used' },
-  mixed: { job: 'mixed' },
-  '16-way duplicates': { job: 'duplicates', atLeast: GROUP, waitMs: 5 },
-  'one hot key': { job: 'closedLoop', atLeast: GROUP, keys: 'one' },
-};
 
 /** This library beside a bare route and beside others: what they keep, and what it costs. */
 export async function contenders(sizes) {
@@ -30,7 +13,8 @@ export async function contenders(sizes) {
   const databases = [];
   const database = async (type) => {
     databases.push(await createDatabase(type));
-    return { ...databases.at(-1).options, ...(type !== 'sqlite' && { connectTimeoutMS: 5_000 }) };
+    const timeout = type === 'postgres' ? { connectTimeoutMS: 5_000 } : {};
+    return { ...databases.at(-1).options, ...timeout };
   };
   try {
     const all = await list(database);
@@ -92,17 +76,15 @@ const COUNTED = 50;
 async function examine({ config, answersNewKeysOnly }) {
   const apps = [];
   for (let process = 0; process < 2; process += 1) {
-    apps.push(await startApp({ ...config, work: 'asked', points: true, countStatements: true }));
+    apps.push(await startApp({ ...config, work: 'asked', points: true }));
   }
   const generator = await start('load/generator.mjs');
   const [app] = apps;
   const missed = answersNewKeysOnly ? undefined : await missedPoints(apps);
   const count = async (job) => {
     await app.ask('roundTrips');
-    await app.ask('statements');
     await generator.ask('closedLoop', { port: app.port, clients: 1, requests: COUNTED, ...job });
-    const roundTrips = (await app.ask('roundTrips')) / COUNTED;
-    return { roundTrips, statements: (await app.ask('statements')) / COUNTED };
+    return (await app.ask('roundTrips')) / COUNTED;
   };
   await count();
   const fresh = await count();
@@ -155,21 +137,6 @@ async function measure(built, { contenderRounds: rounds, contenderMs: roundMs, k
   return results;
 }
 
-function cells(bytes) {
-  return Object.entries(WORKLOADS).flatMap(([workload, { atLeast = 1, waitMs, ...rest }]) =>
-    CLIENTS.filter((clients) => clients >= atLeast).map((clients) => ({
-      ...rest,
-      workload,
-      clients,
-      bytes,
-      order: { bytes, waitMs },
-      name: cellName(workload, bytes, clients),
-    })),
-  );
-}
-
-const cellName = (workload, bytes, clients) => `${workload}, ${bytes / 1000} KB, ${clients}`;
-
 /** A figure of requests that were answered otherwise, or of keys that had two effects, means nothing. */
 function check({ name, kind }, { name: cell, only, job }, result, round, sum) {
   const others = Object.keys(result.statuses).filter((status) => only && Number(status) !== only);
@@ -189,107 +156,4 @@ function check({ name, kind }, { name: cell, only, job }, result, round, sum) {
       `${name}, ${cell}: a key had ${round.most} effects; ${JSON.stringify(result.statuses)}.`,
     );
   }
-}
-
-function chart(built, results) {
-  const panels = ['new keys', 'replays', 'mixed'].map((workload) => {
-    const cell = results[cellName(workload, 1_000, 16)];
-    const shown = built.filter(({ name }) => cell[name].length > 0);
-    return {
-      title: `${workload} (1 KB, 16 clients), bare route = 1`,
-      line: 1,
-      bars: shown.map(({ name, kind }) => ({ name, kind, ...ratio(cell[name], cell[BARE]) })),
-    };
-  });
-  return barChart('Throughput against a bare route', panels);
-}
-
-function page(all, built, results, { contenderRounds: rounds, contenderMs: roundMs }) {
-  return `# Contenders
-
-![Throughput against a bare route](contenders.svg)
-
-The same NestJS application on Express for each, in a process of its own; only what protects its one route differs. Names
-without a package are this library and its store; the others run with their defaults. *Two plain statements* is the floor
-for PostgreSQL: an INSERT and an UPDATE by the driver, with nothing checked. The handler does nothing but count its effect,
-so that what is measured is the protection; with duplicates it takes 5 ms. Bodies are 1 KB or 100 KB, and come back in
-the answer.
-
-These are not equally durable. Memory keeps nothing over a restart and every process has its own. What Redis keeps depends on
-its persistence, see above.
-
-${summaryTable(all, built, results)}
-
-*Points* are the ${POINTS.length} checks of [\`checks/points.mjs\`](../checks/points.mjs), over HTTP against two processes. *Effects
-per key*: of ${GROUP} clients that send the same new key at once, and again when they were refused; **bold** is a broken promise.
-*Round trips* are counted at the sockets of the application's process, one request at a time: an answer from the store that
-begins after something was sent to it. SQLite has none: its statements are TypeORM's query log. Throughput is against the bare route
-in the same round (1 KB, 16 clients), the median of ${rounds} rounds of ${roundMs / 1000} s (lowest–highest).
-
-## Goals
-
-${goals(built, results, cellName)}
-
-## Points that are missed
-
-${missedList(built)}
-
-${BODIES.map((bytes) => sections(built, results, bytes)).join('\n\n')}
-`;
-}
-
-function summaryTable(all, built, results) {
-  const rows = all.map((one) => {
-    if (!built.includes(one)) {
-      return [one.name, 'not built', ...Array(6).fill('')];
-    }
-    const { name, missed, effects } = one;
-    const against = ['new keys', 'replays', 'mixed'].map((workload) => {
-      const cell = results[cellName(workload, 1_000, 16)];
-      return cell[name].length === 0 ? '' : ratioSpread(ratio(cell[name], cell[BARE]));
-    });
-    const perKey = effects.keys === 0 ? '' : (effects.effects / effects.keys).toFixed(2);
-    return [
-      name,
-      missed ? `${POINTS.length - missed.length} of ${POINTS.length}` : '',
-      effects.most > 1 ? `**${perKey}**` : perKey,
-      asked(one, one.fresh),
-      one.replay ? asked(one, one.replay) : '',
-      ...against,
-    ];
-  });
-  const headings = ['points', 'effects per key', 'round trips, new', 'replay'];
-  return table(['Contender', ...headings, 'new keys', 'replays', 'mixed'], rows);
-}
-
-const asked = ({ inProcess }, { roundTrips, statements }) =>
-  inProcess ? `${statements} statements` : String(roundTrips);
-
-function missedList(built) {
-  return built
-    .filter(({ missed, kind }) => missed && kind !== 'base')
-    .map(({ name, missed }) => `- ${name}: ${missed.length === 0 ? 'none' : missed.join('; ')}`)
-    .join('\n');
-}
-
-function sections(built, results, bytes) {
-  return Object.keys(WORKLOADS)
-    .map((workload) => {
-      const own = cells(bytes).filter((cell) => cell.workload === workload);
-      const rows = own.flatMap((cell) => cellRows(built, cell, results[cell.name]));
-      const heading = `## ${workload[0].toUpperCase()}${workload.slice(1)}, ${bytes / 1000} KB`;
-      const columns = ['p50', 'p99', 'requests/s', 'against bare', 'CPU'];
-      return `${heading}\n\n${table(['Contender', 'clients', ...columns], rows)}`;
-    })
-    .join('\n\n');
-}
-
-function cellRows(built, { clients }, cell) {
-  return built
-    .filter(({ name }) => cell[name].length > 0)
-    .map(({ name }) => {
-      const { p50, p99, perSecond, cpuMs } = summary(cell[name]);
-      const against = ratioSpread(ratio(cell[name], cell[BARE]));
-      return [name, clients, ms(p50), ms(p99), wholeSpread(perSecond), against, ms(cpuMs)];
-    });
 }

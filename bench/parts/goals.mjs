@@ -1,5 +1,6 @@
 import { ratioSpread, table } from '../lib/format.mjs';
 import { ratio } from '../lib/stats.mjs';
+import { BARE, FLOOR, cellName } from './contenders-cells.mjs';
 
 /** What the library has set itself, and whether this run reaches it. */
 const GOALS = [
@@ -7,7 +8,7 @@ const GOALS = [
     says: 'a replay from the local cache against the bare route',
     goal: 0.9,
     of: 'PostgreSQL, replayCache',
-    against: 'bare route',
+    against: BARE,
     workload: 'replays',
     clients: [1, 16, 64],
   },
@@ -23,13 +24,13 @@ const GOALS = [
     says: 'PostgreSQL, new keys, against two plain statements over HTTP',
     goal: 2,
     of: 'PostgreSQL',
-    against: 'two plain statements, pg',
+    against: FLOOR,
     workload: 'new keys',
     clients: [64],
   },
 ];
 
-export function goals(built, results, cellName) {
+export function goals(built, results) {
   const isBuilt = (name) => built.some((one) => one.name === name);
   const rows = GOALS.flatMap(({ says, goal, of, against, workload, clients }) =>
     clients.map((count) => {
