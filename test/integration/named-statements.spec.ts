@@ -88,7 +88,7 @@ describe.each(servers)('the statements that TypeOrmStore sends to $path', ({ cre
       const nothing = Array(6).fill('NULL').join(', ');
       const values = `'${token()}', '${token()}', ${nothing}, 0`;
       const rows = await onConnection((runner) =>
-        runner.query<unknown[]>(`EXPLAIN EXECUTE ${name}(${values})`),
+        runner.query(`EXPLAIN EXECUTE ${name}(${values})`),
       );
       return JSON.stringify(rows);
     };
