@@ -17,6 +17,10 @@ export class Effects {
     return number;
   }
 
+  of(key) {
+    return this.#perKey.get(key) ?? 0;
+  }
+
   /** What happened since the last time it was asked. */
   take() {
     const counts = [...this.#perKey.values()];

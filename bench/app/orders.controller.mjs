@@ -10,6 +10,8 @@ const WORK = {
   none: async () => {},
   /** a small wait, as for another service, in which duplicates can overtake */
   pause: () => setTimeout(5),
+  /** as long as the order says, if it says so */
+  asked: async ({ order: { waitMs } }) => waitMs && setTimeout(waitMs),
   /** one row in one commit, the least that an order costs */
   insert: ({ dataSource, order: { item, quantity } }) =>
     dataSource.query(`INSERT INTO bench_order (item, quantity) VALUES ('${item}', ${quantity})`),
@@ -30,7 +32,7 @@ const WORK = {
   },
 };
 
-const WITHOUT_DATABASE = ['none', 'pause'];
+const WITHOUT_DATABASE = ['none', 'pause', 'asked'];
 
 /** `POST /orders`, the same for every contender; `decorators` are what protects it. */
 export function ordersController(decorators, effects, { work: name = 'none', workMs }) {

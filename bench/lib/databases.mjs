@@ -10,7 +10,7 @@ import { DataSource } from 'typeorm';
 
 export const postgresUrl =
   process.env.BENCH_POSTGRES_URL ?? 'postgres://postgres@127.0.0.1:5432/postgres';
-export const mariaDbUrl = process.env.BENCH_MARIADB_URL ?? 'mysql://root@127.0.0.1:3306/test';
+export const mariaDbUrl = process.env.BENCH_MARIADB_URL ?? 'mysql://root@127.0.0.1:3306';
 export const rabbitMqUrl = process.env.BENCH_RABBITMQ_URL ?? 'amqp://guest:guest@127.0.0.1:5672';
 export const redisUrl = process.env.BENCH_REDIS_URL ?? 'redis://127.0.0.1:6379/15';
 

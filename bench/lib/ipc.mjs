@@ -16,19 +16,21 @@ export function answer(answers) {
 const children = new Set();
 
 /** Starts a child and waits until it is ready. Ask it with `ask(name, input)`; end it with `stop()`. */
-export async function start(script, args = []) {
+export async function start(script, args = [], execArgv = []) {
   const child = fork(fileURLToPath(new URL(`../${script}`, import.meta.url)), args, {
     serialization: 'advanced',
     env: { ...process.env, NODE_ENV: 'production' },
-    execArgv: ['--disable-warning=ExperimentalWarning'],
+    execArgv: ['--disable-warning=ExperimentalWarning', ...execArgv],
   });
   children.add(child);
   const waiting = new Map();
+  let end;
   const exited = new Promise((resolve) => {
     child.once('exit', (code, signal) => {
       children.delete(child);
+      end = new Error(`${script} ${args.join(' ')} ended (${signal ?? code}).`);
       for (const { reject } of waiting.values()) {
-        reject(new Error(`${script} ${args.join(' ')} ended (${signal ?? code}).`));
+        reject(end);
       }
       resolve();
     });
@@ -49,6 +51,9 @@ export async function start(script, args = []) {
   let lastId = 0;
   return {
     ask(name, input) {
+      if (end !== undefined) {
+        return Promise.reject(end);
+      }
       const id = ++lastId;
       return new Promise((resolve, reject) => {
         waiting.set(id, { resolve, reject });

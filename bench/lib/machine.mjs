@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism, cpus } from 'node:os';
+import mysql from 'mysql2/promise';
 import { createClient } from 'redis';
-import { onPostgres, redisUrl } from './databases.mjs';
+import { mariaDbUrl, onPostgres, redisUrl } from './databases.mjs';
 
 const require = createRequire(import.meta.url);
 
@@ -18,6 +19,7 @@ export async function machineFacts() {
     `TypeORM ${version('typeorm')}`,
     `SQLite ${sqliteVersion} (WAL, synchronous NORMAL, as better-sqlite3 has it)`,
     await postgres(),
+    await mariaDb(),
     await redis(),
   ].join('; ');
 }
@@ -36,6 +38,15 @@ async function postgres() {
     `PostgreSQL ${version.split(' ')[0]} ` +
     `(fsync ${fsync}, synchronous_commit ${commit}, autovacuum ${autovacuum})`
   );
+}
+
+async function mariaDb() {
+  const connection = await mysql.createConnection(mariaDbUrl);
+  const [[{ version, flush }]] = await connection.query(
+    'SELECT version() AS version, @@innodb_flush_log_at_trx_commit AS flush',
+  );
+  await connection.end();
+  return `MariaDB ${version.split('-')[0]} (innodb_flush_log_at_trx_commit ${flush})`;
 }
 
 async function redis() {

@@ -9,8 +9,8 @@ import { Tally } from './tally.mjs';
  * Each of `clients` sends its next request when it has its answer, for `ms` milliseconds or until
  * `requests` were sent. Without `keys` every request has a new key; with them they are taken in turn.
  */
-async function closedLoop({ port, clients, ms = Infinity, requests = Infinity, keys }) {
-  const http = new HttpClient(port, clients);
+async function closedLoop({ port, clients, ms = Infinity, requests = Infinity, keys, order }) {
+  const http = new HttpClient(port, clients, order);
   const tally = new Tally();
   const end = performance.now() + ms;
   let sent = 0;
@@ -26,26 +26,70 @@ async function closedLoop({ port, clients, ms = Infinity, requests = Infinity, k
 }
 
 /**
- * All clients send the same new key at once; whoever was refused sends it once more when all have
- * their answer, as a retrying client would. Then the next key.
+ * Groups of clients, each of which sends the same new key at once; whoever was refused sends it once more when all
+ * of the group have their answer, as a retrying client would. Then the next key.
  */
-async function duplicates({ port, clients, ms }) {
-  const http = new HttpClient(port, clients);
+async function duplicates({ port, clients, groupOf = clients, ms, order }) {
+  const http = new HttpClient(port, clients, order);
   const tally = new Tally();
   const end = performance.now() + ms;
   let keys = 0;
   let keysWithDifferingBodies = 0;
-  while (performance.now() < end) {
-    const key = randomUUID();
-    const send = async () => tally.add(await http.post(key));
-    const first = await Promise.all(Array.from({ length: clients }, send));
-    const refused = first.filter(({ status }) => status === 409);
-    const second = await Promise.all(refused.map(send));
-    const bodies = [...first, ...second].filter(({ status }) => status < 300);
-    keys += 1;
-    keysWithDifferingBodies += new Set(bodies.map(({ body }) => body)).size > 1 ? 1 : 0;
-  }
+  const group = async () => {
+    while (performance.now() < end) {
+      const key = randomUUID();
+      const send = async () => tally.add(await http.post(key));
+      const first = await Promise.all(Array.from({ length: groupOf }, send));
+      const refused = first.filter(({ status }) => status === 409);
+      const second = await Promise.all(refused.map(send));
+      const bodies = [...first, ...second].filter(({ status }) => status < 300);
+      keys += 1;
+      keysWithDifferingBodies += new Set(bodies.map(({ body }) => body)).size > 1 ? 1 : 0;
+    }
+  };
+  await Promise.all(Array.from({ length: clients / groupOf }, group));
   return { ...tally.finish(http), keys, keysWithDifferingBodies };
+}
+
+const RECENT = 200;
+
+/**
+ * As traffic is with clients that retry: of ten requests six are new, three repeat one that was answered, and one is a new
+ * key whose request is sent twice at once.
+ */
+async function mixed({ port, clients, ms = Infinity, requests = Infinity, order }) {
+  const http = new HttpClient(port, clients, order);
+  const tally = new Tally();
+  const end = performance.now() + ms;
+  const answered = [];
+  let answers = 0;
+  let keys = 0;
+  let sent = 0;
+  const post = async (key) => {
+    tally.add(await http.post(key));
+    answered[answers % RECENT] = key;
+    answers += 1;
+  };
+  const fresh = () => {
+    keys += 1;
+    return randomUUID();
+  };
+  const client = async () => {
+    while (sent < requests && performance.now() < end) {
+      const turn = sent % 10;
+      sent += turn === 9 ? 2 : 1;
+      if (turn === 9) {
+        const key = fresh();
+        await Promise.all([post(key), post(key)]);
+      } else if (turn >= 6 && answered.length > 0) {
+        await post(answered.at(sent % answered.length));
+      } else {
+        await post(fresh());
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: clients }, client));
+  return { ...tally.finish(http), keys };
 }
 
 const MOST_TRIES = 30;
@@ -113,5 +157,5 @@ async function one({ port, key }) {
   return result;
 }
 
-answer({ closedLoop, duplicates, crowd, paced, one, stopPaced: () => (pacedIsOver = true) });
+answer({ closedLoop, duplicates, mixed, crowd, paced, one, stopPaced: () => (pacedIsOver = true) });
 process.send('ready');

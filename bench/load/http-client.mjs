@@ -1,13 +1,22 @@
 import { Agent, request } from 'node:http';
 
-const BODY = JSON.stringify({ item: 'tea', quantity: 2 });
+const ORDER = { item: 'tea', quantity: 2 };
+
+/** The body of every request: an order, made `bytes` long, whose handler takes `waitMs`. */
+function bodyOf({ bytes = 0, waitMs }) {
+  const order = { ...ORDER, waitMs };
+  const missing = bytes - JSON.stringify({ ...order, text: '' }).length;
+  return JSON.stringify(missing > 0 ? { ...order, text: 'x'.repeat(missing) } : order);
+}
 
 export class HttpClient {
   #port;
   #agent;
+  #body;
 
-  constructor(port, connections) {
+  constructor(port, connections, order = {}) {
     this.#port = port;
+    this.#body = bodyOf(order);
     this.#agent = new Agent({ keepAlive: true, maxSockets: connections });
   }
 
@@ -15,10 +24,10 @@ export class HttpClient {
   post(key, since, path = '/orders') {
     const headers = {
       'content-type': 'application/json',
-      'content-length': BODY.length,
+      'content-length': this.#body.length,
       'idempotency-key': key,
     };
-    return this.#send({ method: 'POST', path, headers }, BODY, since);
+    return this.#send({ method: 'POST', path, headers }, this.#body, since);
   }
 
   get(path, since) {

@@ -15,7 +15,7 @@ const VARIANTS = {
 const PREFETCH = [1, 16];
 
 /** A queue that is full before anybody consumes it, emptied with and without the decorator. */
-export async function messages({ rounds, messages: count }) {
+export async function messages({ messageRounds: rounds, messages: count }) {
   const rows = [];
   for (const prefetch of PREFETCH) {
     rows.push(...(await measure({ prefetch, rounds, count })));

@@ -8,7 +8,7 @@ const RELAYS = [1, 4];
 const PER_SECOND = 100;
 
 /** What relays get through, and how long a message is on its way. */
-export async function outbox({ rounds, outboxMessages: count }) {
+export async function outbox({ outboxRounds: rounds, outboxMessages: count }) {
   const rows = [];
   for (const relays of RELAYS) {
     const throughput = [];

@@ -257,14 +257,19 @@ export abstract class Dialect {
 
   /** The live records, by their ids. */
   async findAll(ids: readonly string[]): Promise<ReadonlyMap<string, StoredRecord>> {
+    const { condition, parameters } = this.oneOf(ids);
     const sql =
       `SELECT ${selectList(this.readers, this.now)} FROM ${this.names.table} ` +
-      `WHERE id IN (${ids.map(() => '?').join(', ')}) AND ${isLiveSql(this.now)}`;
-    const rows = await this.select(
-      sql,
-      ids.map((id) => this.token(id)),
-    );
+      `WHERE ${condition} AND ${isLiveSql(this.now)}`;
+    const rows = await this.select(sql, parameters);
     return new Map(rows.map((row) => [row.id as string, toRecord(row)]));
+  }
+
+  protected oneOf(ids: readonly string[]): { condition: string; parameters: unknown[] } {
+    return {
+      condition: `id IN (${ids.map(() => '?').join(', ')})`,
+      parameters: ids.map((id) => this.token(id)),
+    };
   }
 
   async list({ limit, ...filter }: ListFilter): Promise<StoredRecord[]> {

@@ -1,6 +1,7 @@
 import type { DataSource, QueryRunner } from 'typeorm';
 import type { Claim, ClaimRequest, ClaimResult, CompleteRequest } from '../../../engine/store.js';
 import { createStatements } from '../ddl.js';
+import { NamedStatements } from '../named-statements.js';
 import {
   NEXT_ATTEMPT_SQL,
   claimState,
@@ -26,17 +27,20 @@ export class PostgresDialect extends Dialect {
     text: (column) => `${column}::text`,
   };
 
+  private readonly statements: NamedStatements;
+
   constructor(dataSource: DataSource, names: TableNames, clock?: string) {
     // Not `now()`: that is the start of the transaction.
     super(dataSource, names, clock ?? '(extract(epoch from clock_timestamp()) * 1000)::bigint');
+    this.statements = new NamedStatements(dataSource);
   }
 
   async select(sql: string, parameters: readonly unknown[] = []): Promise<Row[]> {
-    return this.dataSource.query<Row[]>(numbered(sql), [...parameters]);
+    return this.statements.query<Row[]>(numbered(sql), parameters);
   }
 
   async execute(sql: string, parameters: readonly unknown[] = []): Promise<number> {
-    const [, count] = await this.dataSource.query<[Row[], number]>(numbered(sql), [...parameters]);
+    const [, count] = await this.statements.query<[Row[], number]>(numbered(sql), parameters);
     return count;
   }
 
@@ -73,7 +77,7 @@ export class PostgresDialect extends Dialect {
       UNION ALL
       SELECT false, clock.now, ${selectList(this.readers, 'clock.now', { prefix: 'r.' })}
       FROM ${table} r, clock WHERE r.id = $1::uuid`;
-    const [row] = await this.dataSource.query<Row[]>(sql, this.claimParameters(request));
+    const [row] = await this.statements.query<Row[]>(sql, this.claimParameters(request));
     // No row: somebody inserted it after this statement's snapshot was taken.
     if (!row) return undefined;
     const answer = this.answer(row, request, row.inserted === true ? false : undefined);
@@ -111,7 +115,7 @@ export class PostgresDialect extends Dialect {
       WHERE r.id IN (SELECT id FROM asked)`;
     const rows = requests.map((request) => this.claimParameters(request));
     const arrays = rows[0]!.map((_, column) => rows.map((row) => row[column]));
-    const found = await this.dataSource.query<Row[]>(sql, arrays);
+    const found = await this.statements.query<Row[]>(sql, arrays);
     return this.answers(found, requests, (row) => row.inserted === true);
   }
 
@@ -139,7 +143,7 @@ export class PostgresDialect extends Dialect {
         RETURNING r.owner
       )
       SELECT ${this.readers.hex('owner')} AS owner FROM completed`;
-    const rows = await this.dataSource.query<Row[]>(sql, [
+    const rows = await this.statements.query<Row[]>(sql, [
       requests.map(({ id }) => id),
       requests.map(({ owner }) => owner),
       requests.map(({ result }) => bytes(result)),
@@ -151,7 +155,7 @@ export class PostgresDialect extends Dialect {
 
   private async takeOver(request: ClaimRequest, dead: Row): Promise<ClaimResult | undefined> {
     const parameters = [...this.claimParameters(request), dead.owner];
-    const [row] = await this.dataSource.query<Row[]>(this.takeOverSql(), parameters);
+    const [row] = await this.statements.query<Row[]>(this.takeOverSql(), parameters);
     return this.answer(row, request, isUnsettled(toRecord(dead)));
   }
 
@@ -367,11 +371,16 @@ export class PostgresDialect extends Dialect {
       SELECT ${this.readers.hex('owner')} AS owner FROM renewed`;
     const ids = claims.map(({ id }) => id);
     const owners = claims.map(({ owner }) => owner);
-    const rows = await this.dataSource.query<Row[]>(sql, [ids, owners, leaseMs]);
+    const rows = await this.statements.query<Row[]>(sql, [ids, owners, leaseMs]);
     return new Set(rows.map((row) => row.owner as string));
   }
 
   /** One instance at a time, and past every row that somebody else holds: nobody waits for cleanup. */
+  /** One statement for any number of them, which is planned once. */
+  protected override oneOf(ids: readonly string[]): { condition: string; parameters: unknown[] } {
+    return { condition: 'id = ANY (?::uuid[])', parameters: [ids] };
+  }
+
   async deleteExpired(limit: number): Promise<number> {
     const { table } = this.names;
     const sql = `
@@ -386,7 +395,7 @@ export class PostgresDialect extends Dialect {
         RETURNING 1
       )
       SELECT count(*)::int AS count FROM deleted`;
-    const [row] = await this.dataSource.query<Row[]>(sql, [limit]);
+    const [row] = await this.statements.query<Row[]>(sql, [limit]);
     return Number(row?.count);
   }
 

@@ -1,0 +1,86 @@
+import { createHash } from 'node:crypto';
+import type { DataSource } from 'typeorm';
+import { driverError } from './errors.js';
+
+/** What TypeORM has from `pg`. */
+interface PgClient {
+  query(statement: string | NamedStatement, values?: readonly unknown[]): Promise<unknown>;
+}
+
+interface NamedStatement {
+  readonly name: string;
+  readonly text: string;
+  readonly values: readonly unknown[];
+}
+
+/**
+ * Sends statements under names, so that PostgreSQL parses and plans each of them once for a connection: for statements
+ * that meet one row that is most of what they cost.
+ *
+ * A pooler that lends one connection of the server to many may not know the names (PgBouncer before 1.21, in transaction
+ * pooling). The server then refuses a statement before it runs it, and from there on none has a name. A name is a digest of its
+ * text, so that under somebody else's name there is nothing else.
+ */
+export class NamedStatements {
+  private areKnown = true;
+  private readonly names = new Map<string, string>();
+  private readonly uses = new WeakMap<PgClient, number>();
+
+  constructor(private readonly dataSource: DataSource) {}
+
+  /** As `dataSource.query()`. */
+  async query<T>(sql: string, parameters: readonly unknown[]): Promise<T> {
+    if (!this.areKnown) {
+      return this.dataSource.query<T>(sql, [...parameters]);
+    }
+    const runner = this.dataSource.createQueryRunner();
+    // one that joins an open transaction, which a refusal would end, sends in its own way and without names
+    const connect = runner.connect.bind(runner);
+    runner.connect = async () => {
+      const client = (await connect()) as PgClient;
+      return {
+        query: (text: string, values: readonly unknown[]) => this.send(client, text, values),
+      };
+    };
+    try {
+      return await this.dataSource.query<T>(sql, [...parameters], runner);
+    } finally {
+      await runner.release();
+    }
+  }
+
+  private async send(client: PgClient, text: string, values: readonly unknown[]): Promise<unknown> {
+    try {
+      await this.planAgain(client);
+      return await client.query({ name: this.nameOf(text), text, values });
+    } catch (error) {
+      if (!REFUSALS.has(driverError(error).code)) throw error;
+      this.areKnown = false;
+      return client.query(text, values);
+    }
+  }
+
+  /** A plan that was made while the table was small reads all of it; nobody tells the server when it has grown. */
+  private async planAgain(client: PgClient): Promise<void> {
+    const uses = (this.uses.get(client) ?? 0) + 1;
+    this.uses.set(client, uses);
+    if (uses % PLAN_USES === 0) {
+      await client.query('DISCARD PLANS');
+    }
+  }
+
+  private nameOf(sql: string): string {
+    let name = this.names.get(sql);
+    if (name === undefined) {
+      name = `idempotency_${createHash('sha256').update(sql).digest('hex').slice(0, 32)}`;
+      this.names.set(sql, name);
+    }
+    return name;
+  }
+}
+
+/** Statements that a connection sends by plans of the same age. */
+const PLAN_USES = 250;
+
+/** No such name, a name that is taken, and a statement whose columns have changed since. */
+const REFUSALS: ReadonlySet<string | undefined> = new Set(['26000', '42P05', '0A000']);
