@@ -125,10 +125,12 @@ export class IdempotencyModule
   }
 
   private warn(): void {
-    const { transactions } = this.engine.store;
+    const { transactions, warnings = [] } = this.engine.store;
     const isUsed = this.settings.options.mode === 'transactional' || this.routes.hasTransactions;
-    if (isUsed && transactions?.warning !== undefined) {
-      new Logger('Idempotency').warn(transactions.warning);
+    const ofTransactions = isUsed ? transactions?.warning : undefined;
+    const logger = new Logger('Idempotency');
+    for (const warning of ofTransactions === undefined ? warnings : [...warnings, ofTransactions]) {
+      logger.warn(warning);
     }
   }
 

@@ -1,0 +1,86 @@
+/** ARGV: owner or '', 'absent' or ttl, how many results follow, result. Answers 1 when the verdict counts. */
+export const RESOLVE = `
+local owner, verdict, count, result = unpack(ARGV, 1, 4)
+local r = load(record)
+local state = seen(r)
+if state ~= 'uncertain' and state ~= 'parked' then return 0 end
+if owner ~= '' and owner ~= r.owner then return 0 end
+if verdict ~= 'absent' then
+  end_with(r, verdict, count, result)
+  return 1
+end
+if state == 'parked' then r.started, r.finished = 0, 0 end
+discard(r)
+return 1
+`;
+
+export const FIND = `
+local r = load(record)
+if not seen(r) then return {} end
+return { show(r) }
+`;
+
+/** Answers 1 when a live record was removed. */
+export const FORGET = `
+local r = load(record)
+local state = seen(r)
+if state == 'in-progress' then return 0 end
+if r then delete(r) end
+return state and 1 or 0
+`;
+
+/**
+ * Looks through a part of a shard's records. ARGV: id to begin after or '', records wanted, ids looked at, state or '',
+ * and the scope, if any. Answers where to go on, '' at the end of the shard, and the records.
+ */
+export const LIST = `
+local after, wanted, chunk, state, scope = unpack(ARGV, 1, 5)
+local base = string.sub(record, 1, -33)
+local from = after == '' and '-' or '(' .. after
+local found = redis.call('ZRANGEBYLEX', ids, from, '+', 'LIMIT', 0, chunk)
+local shown = {}
+for _, id in ipairs(found) do
+  local r = load(base .. id)
+  local is_state = seen(r)
+  if is_state and (state == '' or state == is_state) and (scope == nil or scope == r.scope) then
+    table.insert(shown, show(r, true))
+    if #shown == tonumber(wanted) then return { id, shown } end
+  end
+end
+return { #found == tonumber(chunk) and found[#found] or '', shown }
+`;
+
+/** How many records of a shard cleanup has to look at. */
+export const COUNT_DUE = `return redis.call('ZCOUNT', due, '-inf', now)`;
+
+/** ARGV: how many to look at. Answers how many were deleted. */
+export const DELETE_DUE = `
+local base = string.sub(record, 1, -33)
+local deleted, later = 0, {}
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, ARGV[1])) do
+  local r = load(base .. id)
+  local at = r and over_at(r)
+  if r and (seen(r) or at > now) then
+    table.insert(later, r)
+  else
+    delete(r or { at = base .. id })
+    if r then deleted = deleted + 1 end
+  end
+end
+-- last, because a server without free memory deletes, but writes only after it has
+for _, r in ipairs(later) do reschedule(r) end
+return deleted
+`;
+
+export const PING = `return now`;
+
+/** Answers the server's eviction policy and whether it appends to a file; '' where it does not say. */
+export const INSPECT = `
+local function told(section, name)
+  local info = redis.pcall('INFO', section)
+  return type(info) == 'string' and string.match(info, name .. ':([%w-]+)') or ''
+end
+-- changes nothing, and fails where nothing can be written
+redis.call('ZREM', due, '')
+return { told('memory', 'maxmemory_policy'), told('persistence', 'aof_enabled') }
+`;
