@@ -149,19 +149,17 @@ export class RedisStore implements IdempotencyStore {
 
   /** Needs no turns: a script deletes what no other has, and several only find less to do. */
   async deleteExpired(limit: number): Promise<number> {
-    const counts = await this.everywhere((shard) => this.runOn(operate.COUNT_DUE, shard, []));
-    let left = limit;
-    const deletions = this.keys.shards().map(async (shard, n) => {
-      let share = Math.min(number(counts[n]), left);
-      left -= share;
-      let deleted = 0;
-      for (; share > 0; share -= CHUNK) {
-        const chunk = String(Math.min(share, CHUNK));
-        deleted += number(await this.runOn(operate.DELETE_DUE, shard, [chunk]));
-      }
-      return deleted;
-    });
-    return (await Promise.all(deletions)).reduce((sum, deleted) => sum + deleted, 0);
+    let deleted = 0;
+    for (;;) {
+      const due = await this.everywhere(async (shard) =>
+        number(await this.runOn(operate.COUNT_DUE, shard, [])),
+      );
+      const wanted = Math.min(sum(due), limit - deleted);
+      const round = await this.deleteDue(due, wanted);
+      deleted += round;
+      // fewer, when some were put off or were no longer there: then there may be others
+      if (round === wanted) return deleted;
+    }
   }
 
   async ping(): Promise<number> {
@@ -187,6 +185,22 @@ export class RedisStore implements IdempotencyStore {
       from = String(next);
     } while (from !== '' && records.length < limit);
     return records;
+  }
+
+  /** @param due how many there are in each shard */
+  private async deleteDue(due: readonly number[], wanted: number): Promise<number> {
+    let left = wanted;
+    const deletions = this.keys.shards().map(async (shard, n) => {
+      let share = Math.min(due[n] ?? 0, left);
+      left -= share;
+      let deleted = 0;
+      for (; share > 0; share -= CHUNK) {
+        const chunk = String(Math.min(share, CHUNK));
+        deleted += number(await this.runOn(operate.DELETE_DUE, shard, [chunk]));
+      }
+      return deleted;
+    });
+    return sum(await Promise.all(deletions));
   }
 
   private async settle(
@@ -222,6 +236,10 @@ export class RedisStore implements IdempotencyStore {
 /** How many results follow, and the result. */
 function optional(result: Uint8Array | null): Argument[] {
   return result === null ? ['0'] : ['1', buffer(result)];
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((a, b) => a + b, 0);
 }
 
 function buffer({ buffer: memory, byteOffset, byteLength }: Uint8Array): Buffer {

@@ -8,8 +8,10 @@ export interface OpenClient {
   close(): void;
 }
 
+type Connect = (port: number) => Promise<OpenClient>;
+
 /** Every kind of client for one server, by name. */
-export const clients: Record<string, (port: number) => Promise<OpenClient>> = {
+export const clients = {
   ioredis: async (port) => {
     const client = new Redis(port, '127.0.0.1');
     client.on('error', () => undefined);
@@ -37,10 +39,10 @@ export const clients: Record<string, (port: number) => Promise<OpenClient>> = {
     await client.connect();
     return { client, close: () => client.destroy() };
   },
-};
+} satisfies Record<string, Connect>;
 
 /** Every kind of client for a Cluster, by name; it is given one of the nodes. */
-export const clusterClients: Record<string, (port: number) => Promise<OpenClient>> = {
+export const clusterClients = {
   ioredis: async (port) => {
     const client = new Cluster([{ host: '127.0.0.1', port }]);
     client.on('error', () => undefined);
@@ -52,7 +54,7 @@ export const clusterClients: Record<string, (port: number) => Promise<OpenClient
     await client.connect();
     return { client, close: () => client.destroy() };
   },
-};
+} satisfies Record<string, Connect>;
 
 function url(port: number): string {
   return `redis://127.0.0.1:${port}`;

@@ -8,9 +8,15 @@ import { freePort } from '../free-port.js';
 import { eventually } from '../http.js';
 
 /** What is on this machine: a test starts servers of its own from it, and nobody else is on them. */
-export const redisBinaries = ['redis-server', 'valkey-server'].filter(
+const binaries = ['redis-server', 'valkey-server'].filter(
   (binary) => spawnSync(binary, ['--version']).error === undefined,
 );
+
+/** For each kind of server that is there. */
+export const describeServers =
+  binaries.length > 0 ? describe.each(binaries) : describe.skip.each(['redis-server']);
+/** Where there is any; global setup tells when there is none. */
+export const describeRedis = binaries.length > 0 ? describe : describe.skip;
 
 export interface RedisServer {
   readonly port: number;
@@ -24,7 +30,7 @@ export interface RedisServer {
 
 export async function startRedis(
   options: Readonly<Record<string, string>> = {},
-  binary = redisBinaries[0] ?? 'redis-server',
+  binary = binaries[0] ?? 'redis-server',
 ): Promise<RedisServer> {
   const port = await freePort();
   const folder = await mkdtemp(join(tmpdir(), 'idempotency-redis-'));
@@ -80,7 +86,7 @@ export async function startRedisCluster(binary?: string): Promise<RedisServer[]>
     const [first, ...others] = nodes;
     for (const { port, admin } of others) {
       const bus = (await admin.config('GET', 'cluster-port')) as string[];
-      await first!.admin.cluster('MEET', '127.0.0.1', port, Number(bus[1]));
+      await first!.admin.call('CLUSTER', 'MEET', '127.0.0.1', port, bus[1]!);
     }
     for (const { admin } of nodes) {
       await eventually(async () => {
