@@ -127,10 +127,12 @@ export class IdempotencyModule
   private warn(): void {
     const { transactions, warnings = [] } = this.engine.store;
     const isUsed = this.settings.options.mode === 'transactional' || this.routes.hasTransactions;
-    const ofTransactions = isUsed ? transactions?.warning : undefined;
     const logger = new Logger('Idempotency');
-    for (const warning of ofTransactions === undefined ? warnings : [...warnings, ofTransactions]) {
+    for (const warning of warnings) {
       logger.warn(warning);
+    }
+    if (isUsed && transactions?.warning !== undefined) {
+      logger.warn(transactions.warning);
     }
   }
 

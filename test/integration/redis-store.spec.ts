@@ -8,7 +8,6 @@ import { describeRedis, startRedis, type RedisServer } from '../support/redis/se
 import { startTcpProxy } from '../support/tcp-proxy.js';
 import { request, token } from '../support/typeorm-stores.js';
 
-
 describeRedis('redisStore()', () => {
   let server: RedisServer;
   let open: OpenClient;
@@ -197,4 +196,3 @@ async function afterNow(store: IdempotencyStore): Promise<void> {
   const end = (await store.ping()) + 2;
   while ((await store.ping()) < end);
 }
-

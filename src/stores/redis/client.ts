@@ -37,7 +37,9 @@ export interface RedisConnection {
 
 /** Answers `undefined` for what is no client. */
 export function connectionOf(client: unknown): RedisConnection | undefined {
-  const { callBuffer, withTypeMapping } = Object(client) as Partial<IoRedisClient & NodeRedisClient>;
+  const { callBuffer, withTypeMapping } = Object(client) as Partial<
+    IoRedisClient & NodeRedisClient
+  >;
   if (typeof callBuffer === 'function') return viaIoRedis(client as IoRedisClient);
   if (typeof withTypeMapping === 'function') return viaNodeRedis(client as NodeRedisClient);
   return undefined;
