@@ -1,5 +1,7 @@
+import { CHANGE } from './record.js';
+
 /** ARGV: owner or '', 'absent' or ttl, how many results follow, result. Answers 1 when the verdict counts. */
-export const RESOLVE = `
+export const RESOLVE = `${CHANGE}
 local owner, verdict, count, result = unpack(ARGV, 1, 4)
 local r = load(record)
 local state = seen(r)
@@ -21,7 +23,7 @@ return { show(r) }
 `;
 
 /** Answers 1 when a live record was removed. */
-export const FORGET = `
+export const FORGET = `${CHANGE}
 local r = load(record)
 local state = seen(r)
 if state == 'in-progress' then return 0 end
@@ -42,7 +44,8 @@ local shown = {}
 for _, id in ipairs(found) do
   local r = load(base .. id)
   local is_state = seen(r)
-  if is_state and (state == '' or state == is_state) and (scope == nil or scope == r.scope) then
+  local is_wanted = is_state and (state == '' or state == is_state)
+  if is_wanted and (scope == nil or scope == redis.call('HGET', r.at, 'scope')) then
     table.insert(shown, show(r, true))
     if #shown == tonumber(wanted) then return { id, shown } end
   end
@@ -54,7 +57,7 @@ return { #found == tonumber(chunk) and found[#found] or '', shown }
 export const COUNT_DUE = `return redis.call('ZCOUNT', due, '-inf', now)`;
 
 /** ARGV: how many to look at. Answers how many were deleted. */
-export const DELETE_DUE = `
+export const DELETE_DUE = `${CHANGE}
 local base = string.sub(record, 1, -33)
 local deleted, later = 0, {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, ARGV[1])) do

@@ -1,5 +1,7 @@
+import { CHANGE } from './record.js';
+
 /** What the owner of a claim writes. ARGV begins with the owner; answers `applied`, or `lost` with the live record. */
-const OWNER = `
+const OWNER = `${CHANGE}
 local r = load(record)
 local state = seen(r)
 local is_mine = r and r.state == 'in-progress' and r.owner == ARGV[1]
@@ -45,9 +47,8 @@ return { 'applied' }
 export const PARK = `${OWNER}
 if not may_settle then return lost() end
 r.state = 'parked'
-redis.call('HSET', record, 'state', r.state, 'finished', r.finished + 1)
-keep_result(r, ARGV[2], ARGV[3])
-redis.call('HDEL', record, 'lease')
+redis.call('HSET', record, 'state', r.state, 'finished', r.finished + 1,
+  unpack(ARGV[2] == '1' and { 'result', ARGV[3] } or {}))
 reschedule(r)
 return { 'applied' }
 `;
@@ -57,7 +58,6 @@ export const MARK_UNCERTAIN = `${OWNER}
 if not may_settle then return lost() end
 r.state = 'uncertain'
 redis.call('HSET', record, 'state', r.state)
-redis.call('HDEL', record, 'lease')
 reschedule(r)
 return { 'applied' }
 `;
