@@ -1,8 +1,7 @@
 /**
  * Finds the servers for the tests and tells the workers through the environment: `TEST_POSTGRES_URL`,
  * `TEST_MARIADB_URL`, `TEST_REDIS_URL`, `TEST_RABBITMQ_URL`, `TEST_NATS_URL`, `TEST_MQTT_URL`, `TEST_PGBOUNCER` and
- * `TEST_REDIS_SERVER`,
- * empty where there is none.
+ * `TEST_REDIS_SERVER`, empty where there is none.
  *
  * A URL given by the caller must answer. Otherwise a server on the usual local port is used, and
  * PostgreSQL falls back to the one that npm brings along. With `REQUIRE_SERVICES=1` a missing

@@ -3,6 +3,7 @@ import type {
   ClaimRequest,
   ClaimResult,
   CompleteRequest,
+  CountFilter,
   IdempotencyStore,
   ListFilter,
   SettleResult,
@@ -129,18 +130,39 @@ export class RedisStore implements IdempotencyStore {
     return record === undefined ? null : storedRecord(record);
   }
 
-  async list({ after = '', ...filter }: ListFilter): Promise<readonly StoredRecord[]> {
+  async list({ after = '', limit, ...filter }: ListFilter): Promise<readonly StoredRecord[]> {
     const records: StoredRecord[] = [];
     const shards = this.keys.shards().slice(after === '' ? 0 : shardOf(after));
-    for (let n = 0; n < shards.length && records.length < filter.limit; n += WINDOW) {
-      const wanted = { ...filter, limit: filter.limit - records.length };
-      const lists = shards.slice(n, n + WINDOW).map((shard, m) =>
+    for (let n = 0; n < shards.length && records.length < limit; n += WINDOW) {
+      const wanted = limit - records.length;
+      const lists = shards.slice(n, n + WINDOW).map(async (shard, m) => {
+        const found: StoredRecord[] = [];
         // behind the page before, which ended in the first of all
-        this.listShard(shard, wanted, n + m === 0 ? after : ''),
-      );
-      records.push(...(await Promise.all(lists)).flat().slice(0, wanted.limit));
+        const from = n + m === 0 ? after : '';
+        await this.walk(operate.LIST, shard, filter, from, wanted, (shown) => {
+          found.push(...(shown as unknown[]).map(storedRecord));
+          return wanted - found.length;
+        });
+        return found;
+      });
+      records.push(...(await Promise.all(lists)).flat().slice(0, wanted));
     }
     return records;
+  }
+
+  async countRecords(filter: CountFilter, upTo: number): Promise<number> {
+    const shards = this.keys.shards();
+    let count = 0;
+    for (let n = 0; n < shards.length && count < upTo; n += WINDOW) {
+      const counts = shards.slice(n, n + WINDOW).map((shard) =>
+        this.walk(operate.COUNT, shard, filter, '', upTo - count, (counted) => {
+          count += number(counted);
+          return upTo - count;
+        }),
+      );
+      await Promise.all(counts);
+    }
+    return Math.min(count, upTo);
   }
 
   async forget(id: string): Promise<boolean> {
@@ -166,25 +188,28 @@ export class RedisStore implements IdempotencyStore {
     return number(await this.run(operate.PING, '0'.repeat(32), []));
   }
 
-  private async listShard(
+  /** Goes through a shard in parts. `take` is given what was found, and answers how many more are wanted. */
+  private async walk(
+    script: string,
     shard: string[],
-    { limit, state, scope }: ListFilter,
+    { state, scope }: CountFilter,
     after: string,
-  ): Promise<StoredRecord[]> {
-    const records: StoredRecord[] = [];
+    atFirst: number,
+    take: (found: unknown) => number,
+  ): Promise<void> {
     let from = after;
+    let wanted = atFirst;
     do {
-      const [next, shown] = (await this.runOn(operate.LIST, shard, [
+      const [next, found] = (await this.runOn(script, shard, [
         from,
-        String(limit - records.length),
         String(CHUNK),
+        String(wanted),
         state ?? '',
         ...(scope === undefined ? [] : [scope]),
-      ])) as [Buffer, unknown[]];
-      records.push(...shown.map(storedRecord));
+      ])) as [Buffer, unknown];
+      wanted = take(found);
       from = String(next);
-    } while (from !== '' && records.length < limit);
-    return records;
+    } while (from !== '' && wanted > 0);
   }
 
   /** @param due how many there are in each shard */

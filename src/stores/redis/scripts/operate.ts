@@ -32,25 +32,43 @@ return state and 1 or 0
 `;
 
 /**
- * Looks through a part of a shard's records. ARGV: id to begin after or '', records wanted, ids looked at, state or '',
- * and the scope, if any. Answers where to go on, '' at the end of the shard, and the records.
+ * Looks through a part of a shard's records. ARGV: id to begin after or '', ids looked at, records wanted, state,
+ * `expired` or '', and the scope, if any. Answers where to go on, '' at the end of the shard, and what was found.
  */
-export const LIST = `
-local after, wanted, chunk, state, scope = unpack(ARGV, 1, 5)
+const WALK = `${CHANGE}
+local after, chunk, limit, state, scope = unpack(ARGV, 1, 5)
+limit = tonumber(limit)
 local base = string.sub(record, 1, -33)
-local from = after == '' and '-' or '(' .. after
-local found = redis.call('ZRANGEBYLEX', ids, from, '+', 'LIMIT', 0, chunk)
+local walked = redis.call('ZRANGEBYLEX', ids, after == '' and '-' or '(' .. after, '+', 'LIMIT', 0, chunk)
+local next = #walked == tonumber(chunk) and walked[#walked] or ''
+
+local function is_wanted(r)
+  local is = seen(r)
+  if state == 'expired' then
+    if not r or is or over_at(r) > now then return false end
+  elseif not is or (state ~= '' and state ~= is) then return false end
+  return scope == nil or scope == redis.call('HGET', r.at, 'scope')
+end
+`;
+
+export const LIST = `${WALK}
 local shown = {}
-for _, id in ipairs(found) do
+for _, id in ipairs(walked) do
   local r = load(base .. id)
-  local is_state = seen(r)
-  local is_wanted = is_state and (state == '' or state == is_state)
-  if is_wanted and (scope == nil or scope == redis.call('HGET', r.at, 'scope')) then
+  if is_wanted(r) then
     table.insert(shown, show(r, true))
-    if #shown == tonumber(wanted) then return { id, shown } end
+    if #shown == limit then return { id, shown } end
   end
 end
-return { #found == tonumber(chunk) and found[#found] or '', shown }
+return { next, shown }
+`;
+
+export const COUNT = `${WALK}
+local count = 0
+for _, id in ipairs(walked) do
+  if is_wanted(load(base .. id)) then count = count + 1 end
+end
+return { count < limit and next or '', count }
 `;
 
 /** How many records of a shard cleanup has to look at. */
