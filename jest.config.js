@@ -18,6 +18,7 @@ const shared = {
   moduleNameMapper: {
     '^nestjs-idempotency$': '<rootDir>/src/index.ts',
     '^nestjs-idempotency/typeorm$': '<rootDir>/src/stores/typeorm/index.ts',
+    '^nestjs-idempotency/redis$': '<rootDir>/src/stores/redis/index.ts',
     '^nestjs-idempotency/outbox$': '<rootDir>/src/outbox/index.ts',
     '^nestjs-idempotency/bullmq$': '<rootDir>/src/bullmq/index.ts',
     '^nestjs-idempotency/openapi$': '<rootDir>/src/openapi/index.ts',

@@ -5,8 +5,8 @@ import { misconfigured } from './options-check.js';
 
 const CHOICES =
   'Import TypeOrmModule.forRoot({ … }) so that there is a default DataSource, name another one with ' +
-  "store: typeOrmStore({ dataSource: 'name' }) from 'nestjs-idempotency/typeorm', or, in tests, pass " +
-  'store: memoryStore().';
+  "store: typeOrmStore({ dataSource: 'name' }) from 'nestjs-idempotency/typeorm', or pass store: " +
+  "redisStore({ client }) from 'nestjs-idempotency/redis', or, in tests, store: memoryStore().";
 
 /** `typeOrmStore()` on the default DataSource. TypeORM is loaded only when nobody chose another store. */
 export const defaultStore: StoreDefinition = {

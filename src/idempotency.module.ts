@@ -127,10 +127,14 @@ export class IdempotencyModule
   }
 
   private warn(): void {
-    const { transactions } = this.engine.store;
+    const { transactions, warnings = [] } = this.engine.store;
     const isUsed = this.settings.options.mode === 'transactional' || this.routes.hasTransactions;
+    const logger = new Logger('Idempotency');
+    for (const warning of warnings) {
+      logger.warn(warning);
+    }
     if (isUsed && transactions?.warning !== undefined) {
-      new Logger('Idempotency').warn(transactions.warning);
+      logger.warn(transactions.warning);
     }
   }
 

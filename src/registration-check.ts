@@ -24,8 +24,8 @@ export function checkRegistration(options: unknown): void {
   if (store !== undefined && !isStore(store)) {
     throw misconfigured(
       MODULE,
-      `option 'store' is ${show(store)}. Write typeOrmStore() from 'nestjs-idempotency/typeorm', or, ` +
-        'in tests, memoryStore(); or leave it out for the default DataSource.',
+      `option 'store' is ${show(store)}. Write typeOrmStore() from 'nestjs-idempotency/typeorm', redisStore() ` +
+        "from 'nestjs-idempotency/redis', or, in tests, memoryStore(); or leave it out for the default DataSource.",
     );
   }
   if (isGlobal !== undefined && typeof isGlobal !== 'boolean') {

@@ -8,6 +8,7 @@ import { createRequire, register } from 'node:module';
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 
 const entries = {
+  'nestjs-idempotency/redis': ['redisStore'],
   'nestjs-idempotency/testing': [
     'clearFailpoints',
     'describeIdempotencyStore',
@@ -53,7 +54,7 @@ const forPackages = ['typeorm', 'outbox', 'bullmq', 'terminus'].map(
   (path) => `nestjs-idempotency/${path}`,
 );
 const optional =
-  /\/node_modules\/(typeorm|bullmq|amqplib|kafkajs|@nestjs\/(typeorm|schedule|microservices|bullmq|swagger|terminus|platform-\w+)|express|fastify|@jest)\/|\/dist\/stores\/typeorm\//;
+  /\/node_modules\/(typeorm|bullmq|ioredis|redis|amqplib|kafkajs|@nestjs\/(typeorm|schedule|microservices|bullmq|swagger|terminus|platform-\w+)|express|fastify|@jest)\/|\/dist\/stores\/typeorm\//;
 
 // ES modules have no public cache to look into, so a loader hook reports every file it loads.
 const { port1, port2 } = new MessageChannel();

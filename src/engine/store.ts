@@ -123,6 +123,9 @@ export interface IdempotencyStore {
    */
   init(): Promise<void>;
 
+  /** What `init()` found that should be known before the store is relied on, if anything: sentences for the log. */
+  readonly warnings?: readonly string[];
+
   /**
    * Makes the caller the owner of the record, or tells who is.
    *

@@ -22,6 +22,10 @@ export class ForwardingStore implements IdempotencyStore {
     return this.inner.name;
   }
 
+  get warnings(): readonly string[] {
+    return this.inner.warnings ?? [];
+  }
+
   init(): Promise<void> {
     return this.inner.init();
   }

@@ -211,8 +211,8 @@ describe('what cannot start says so', () => {
       message:
         'IdempotencyModule: there is no default DataSource to keep records in. Import ' +
         'TypeOrmModule.forRoot({ … }) so that there is a default DataSource, name another one with ' +
-        "store: typeOrmStore({ dataSource: 'name' }) from 'nestjs-idempotency/typeorm', or, in tests, " +
-        'pass store: memoryStore().',
+        "store: typeOrmStore({ dataSource: 'name' }) from 'nestjs-idempotency/typeorm', or pass " +
+        "store: redisStore({ client }) from 'nestjs-idempotency/redis', or, in tests, store: memoryStore().",
     });
   });
 

@@ -1,71 +1,18 @@
-import { fork } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { openStore, storePaths, token } from '../support/typeorm-stores.js';
-import type { ClaimReport, Claimer } from '../support/typeorm-claimer.js';
+import { expectOneWinner } from '../support/claimers.js';
+import type { Claimer } from '../support/typeorm-claimer.js';
+import { openStore, storePaths } from '../support/typeorm-stores.js';
 
-const PROCESSES = 4;
-const KEYS = 20;
 const shared = storePaths().filter(({ path }) => path !== 'sqlite' && path !== 'mysql');
 
 describe.each(shared)('TypeOrmStore in several processes on $path', ({ create, options }) => {
   it('lets one claim of each key win, at every turn of the record', async () => {
     const database = await create();
-    const children: ChildProcess[] = [];
     try {
       const store = await openStore(database, { options });
       const claimer: Claimer = { dataSource: database.options, options };
-      for (let n = 0; n < PROCESSES; n++) children.push(start(claimer));
-      await Promise.all(children.map((child) => message(child)));
-      const ids = Array.from({ length: KEYS }, token);
-      let lastFence = 0n;
-      for (let turn = 0; turn < 2; turn++) {
-        const answers = children.map((child) => message(child) as Promise<ClaimReport[]>);
-        for (const child of children) child.send(ids);
-        const reports = (await Promise.all(answers)).flat();
-        const winners = reports.filter(({ won }) => won);
-        expect(winners.map(({ id }) => id).sort()).toEqual([...ids].sort());
-        const owners = new Map(winners.map(({ id, owner }) => [id, owner]));
-        for (const { id, owner } of reports) expect(owner).toBe(owners.get(id));
-        const fences = winners.map(({ fence }) => BigInt(fence));
-        expect(new Set(fences).size).toBe(KEYS);
-        for (const fence of fences) expect(fence).toBeGreaterThan(lastFence);
-        lastFence = fences.reduce((a, b) => (a > b ? a : b));
-        for (const winner of winners) {
-          expect(await store.release(winner)).toEqual({ applied: true });
-        }
-      }
+      await expectOneWinner(store, 'typeorm-claimer.ts', JSON.stringify(claimer));
     } finally {
-      await Promise.all(children.map(stop));
       await database.drop();
     }
   }, 120_000);
 });
-
-function start(claimer: Claimer): ChildProcess {
-  const support = `${import.meta.dirname}/../support`;
-  return fork(`${support}/typeorm-claimer.ts`, [JSON.stringify(claimer)], {
-    execArgv: ['--import', `${support}/typeorm-loader.mjs`],
-  });
-}
-
-/** The next message of the child; fails when it ends without one. */
-async function message(child: ChildProcess): Promise<unknown> {
-  const over = new AbortController();
-  const { signal } = over;
-  const ended = once(child, 'exit', { signal }).then(([code]) => {
-    throw new Error(`the process ended with code ${String(code)}`);
-  });
-  const [answer] = (await Promise.race([once(child, 'message', { signal }), ended]).finally(() => {
-    over.abort();
-    ended.catch(() => undefined);
-  })) as [unknown];
-  return answer;
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null) return;
-  const ended = once(child, 'exit');
-  child.disconnect();
-  await ended;
-}

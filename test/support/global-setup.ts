@@ -1,7 +1,7 @@
 /**
  * Finds the servers for the tests and tells the workers through the environment: `TEST_POSTGRES_URL`,
- * `TEST_MARIADB_URL`, `TEST_REDIS_URL`, `TEST_RABBITMQ_URL`, `TEST_NATS_URL`, `TEST_MQTT_URL` and `TEST_PGBOUNCER`,
- * empty where there is none.
+ * `TEST_MARIADB_URL`, `TEST_REDIS_URL`, `TEST_RABBITMQ_URL`, `TEST_NATS_URL`, `TEST_MQTT_URL`, `TEST_PGBOUNCER` and
+ * `TEST_REDIS_SERVER`, empty where there is none.
  *
  * A URL given by the caller must answer. Otherwise a server on the usual local port is used, and
  * PostgreSQL falls back to the one that npm brings along. With `REQUIRE_SERVICES=1` a missing
@@ -32,6 +32,7 @@ export default async function globalSetup(): Promise<void> {
   process.env.TEST_NATS_URL = await findBroker('NATS');
   process.env.TEST_MQTT_URL = await findBroker('MQTT');
   process.env.TEST_PGBOUNCER = findPgBouncer();
+  process.env.TEST_REDIS_SERVER = findRedisServer();
   // Last, so that a run that stops here leaves no embedded server behind.
   process.env.TEST_POSTGRES_URL = await findPostgres();
 }
@@ -109,6 +110,15 @@ function findPgBouncer(): string {
   return error === undefined
     ? 'pgbouncer'
     : missing('PgBouncer', error, { given: undefined, start: 'apt-get install pgbouncer' });
+}
+
+/** Started by the tests themselves. */
+function findRedisServer(): string {
+  const found = ['redis-server', 'valkey-server'].find(
+    (binary) => spawnSync(binary, ['--version']).error === undefined,
+  );
+  const install = { given: undefined, start: 'apt-get install redis-server' };
+  return found ?? missing('redis-server', undefined, install);
 }
 
 async function findPostgres(): Promise<string> {

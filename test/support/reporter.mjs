@@ -30,6 +30,9 @@ export default class ClosingReporter {
     if (process.env.TEST_PGBOUNCER === '') {
       lines.push('NOT RUN: PostgreSQL behind PgBouncer (install the package pgbouncer)');
     }
+    if (process.env.TEST_REDIS_SERVER === '') {
+      lines.push('NOT RUN: the Redis store (install the package redis-server)');
+    }
     if (this.#empty) lines.push('No test ran, which counts as a failure.');
     lines.push(
       `${results.numPassedTests} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`,

@@ -9,7 +9,10 @@ import type { IdempotencyModuleOptions } from '../../src/index.js';
 
 export interface ShopOptions {
   readonly platform: 'express' | 'fastify';
-  readonly dataSource: DataSourceOptions;
+  /** Of those that keep their effects in a database. */
+  readonly dataSource?: DataSourceOptions;
+  /** Of those that keep records and effects in Redis. */
+  readonly redisPort?: number;
   readonly idempotency: IdempotencyModuleOptions;
   /** The process kills itself with SIGKILL when an operation passes this point. */
   readonly dieAt?: Failpoint;

@@ -1,0 +1,272 @@
+import type {
+  Claim,
+  ClaimRequest,
+  ClaimResult,
+  CompleteRequest,
+  CountFilter,
+  IdempotencyStore,
+  ListFilter,
+  SettleResult,
+  StoredRecord,
+} from '../../engine/store.js';
+import { Script, type RedisConnection } from './client.js';
+import { unavailable } from './errors.js';
+import { fenceSuffix, RecordKeys, shardOf } from './keys.js';
+import { claimResult, number, settleResult, storedRecord } from './replies.js';
+import { CLAIM } from './scripts/claim.js';
+import * as operate from './scripts/operate.js';
+import { recordScript } from './scripts/record.js';
+import * as settle from './scripts/settle.js';
+import { checkServers } from './server-check.js';
+
+/** Whole milliseconds of the server's clock. */
+const SERVER_CLOCK = 'time[1] * 1000 + math.floor(time[2] / 1000)';
+/** What one script looks at, so that it does not keep others waiting. */
+const CHUNK = 200;
+/** How many shards are asked at once. */
+const WINDOW = 32;
+
+type Argument = string | Buffer;
+
+/** Keeps every record in a hash of its own, and changes it by one script on the server at a time. */
+export class RedisStore implements IdempotencyStore {
+  readonly name = 'redis';
+  warnings: readonly string[] = [];
+  private readonly keys: RecordKeys;
+  private readonly scripts = new Map<string, Script>();
+
+  /** @param clock a Lua expression, for tests */
+  constructor(
+    private readonly connection: RedisConnection,
+    prefix: string,
+    private readonly clock = SERVER_CLOCK,
+  ) {
+    this.keys = new RecordKeys(prefix);
+  }
+
+  async init(): Promise<void> {
+    const told = await this.everywhere((shard) => this.runOn(operate.INSPECT, shard, []));
+    this.warnings = checkServers(told as [Buffer, Buffer][]);
+  }
+
+  async claim(request: ClaimRequest): Promise<ClaimResult> {
+    const { scope, operation, key } = request;
+    const texts = Object.entries({ scope, operation, key }).filter(([, value]) => value !== null);
+    const reply = await this.run(CLAIM, request.id, [
+      request.owner,
+      buffer(request.fingerprint),
+      String(request.leaseMs),
+      String(request.ttlMs),
+      request.effectStarted === true ? '1' : '',
+      fenceSuffix(request.id),
+      ...(texts as [string, string][]).flat(),
+    ]);
+    return claimResult(reply);
+  }
+
+  /** Sent at once, which is one round trip; who asks for a record a second time asks after that. */
+  async claimMany(requests: readonly ClaimRequest[]): Promise<readonly ClaimResult[]> {
+    const firsts = new Map(requests.toReversed().map((request) => [request.id, request]));
+    const answered = new Map(
+      await Promise.all(
+        [...firsts.values()].map(async (request) => [request, await this.claim(request)] as const),
+      ),
+    );
+    const answers: ClaimResult[] = [];
+    for (const request of requests) {
+      answers.push(answered.get(request) ?? (await this.claim(request)));
+    }
+    return answers;
+  }
+
+  async renew(claims: readonly Claim[], leaseMs: number): Promise<ReadonlySet<string>> {
+    const answers = await Promise.all(
+      claims.map((claim) => this.settle(settle.RENEW, claim, String(leaseMs))),
+    );
+    return new Set(claims.filter((_, n) => answers[n]?.applied).map(({ owner }) => owner));
+  }
+
+  complete(request: CompleteRequest): Promise<SettleResult> {
+    const { result, ttlMs } = request;
+    return this.settle(settle.COMPLETE, request, String(ttlMs), ...optional(result));
+  }
+
+  completeMany(requests: readonly CompleteRequest[]): Promise<readonly SettleResult[]> {
+    return Promise.all(requests.map((request) => this.complete(request)));
+  }
+
+  release(claim: Claim, counted = true): Promise<SettleResult> {
+    return this.settle(settle.RELEASE, claim, counted ? '1' : '');
+  }
+
+  park(claim: Claim, result: Uint8Array | null): Promise<SettleResult> {
+    return this.settle(settle.PARK, claim, ...optional(result));
+  }
+
+  markUncertain(claim: Claim): Promise<SettleResult> {
+    return this.settle(settle.MARK_UNCERTAIN, claim);
+  }
+
+  startEffect(claim: Claim): Promise<SettleResult> {
+    return this.settle(settle.START_EFFECT, claim);
+  }
+
+  keepSteps(claim: Claim, steps: Uint8Array): Promise<SettleResult> {
+    return this.settle(settle.KEEP_STEPS, claim, buffer(steps));
+  }
+
+  async resolve(
+    id: string,
+    verdict: 'absent' | { readonly result: Uint8Array | null; readonly ttlMs: number },
+    owner = '',
+  ): Promise<boolean> {
+    const args =
+      verdict === 'absent' ? [verdict] : [String(verdict.ttlMs), ...optional(verdict.result)];
+    return number(await this.run(operate.RESOLVE, id, [owner, ...args])) === 1;
+  }
+
+  async find(id: string): Promise<StoredRecord | null> {
+    const [record] = (await this.run(operate.FIND, id, [])) as unknown[];
+    return record === undefined ? null : storedRecord(record);
+  }
+
+  async list({ after = '', limit, ...filter }: ListFilter): Promise<readonly StoredRecord[]> {
+    const records: StoredRecord[] = [];
+    const shards = this.keys.shards().slice(after === '' ? 0 : shardOf(after));
+    for (let n = 0; n < shards.length && records.length < limit; n += WINDOW) {
+      const wanted = limit - records.length;
+      const lists = shards.slice(n, n + WINDOW).map(async (shard, m) => {
+        const found: StoredRecord[] = [];
+        // behind the page before, which ended in the first of all
+        const from = n + m === 0 ? after : '';
+        await this.walk(operate.LIST, shard, filter, from, wanted, (shown) => {
+          found.push(...(shown as unknown[]).map(storedRecord));
+          return wanted - found.length;
+        });
+        return found;
+      });
+      records.push(...(await Promise.all(lists)).flat().slice(0, wanted));
+    }
+    return records;
+  }
+
+  async countRecords(filter: CountFilter, upTo: number): Promise<number> {
+    const shards = this.keys.shards();
+    let count = 0;
+    for (let n = 0; n < shards.length && count < upTo; n += WINDOW) {
+      const counts = shards.slice(n, n + WINDOW).map((shard) =>
+        this.walk(operate.COUNT, shard, filter, '', upTo - count, (counted) => {
+          count += number(counted);
+          return upTo - count;
+        }),
+      );
+      await Promise.all(counts);
+    }
+    return Math.min(count, upTo);
+  }
+
+  async forget(id: string): Promise<boolean> {
+    return number(await this.run(operate.FORGET, id, [])) === 1;
+  }
+
+  /** Needs no turns: a script deletes what no other has, and several only find less to do. */
+  async deleteExpired(limit: number): Promise<number> {
+    let deleted = 0;
+    for (;;) {
+      const due = await this.everywhere(async (shard) =>
+        number(await this.runOn(operate.COUNT_DUE, shard, [])),
+      );
+      const wanted = Math.min(sum(due), limit - deleted);
+      const round = await this.deleteDue(due, wanted);
+      deleted += round;
+      // fewer, when some were put off or were no longer there: then there may be others
+      if (round === wanted) return deleted;
+    }
+  }
+
+  async ping(): Promise<number> {
+    return number(await this.run(operate.PING, '0'.repeat(32), []));
+  }
+
+  /** Goes through a shard in parts. `take` is given what was found, and answers how many more are wanted. */
+  private async walk(
+    script: string,
+    shard: string[],
+    { state, scope }: CountFilter,
+    after: string,
+    atFirst: number,
+    take: (found: unknown) => number,
+  ): Promise<void> {
+    let from = after;
+    let wanted = atFirst;
+    do {
+      const [next, found] = (await this.runOn(script, shard, [
+        from,
+        String(CHUNK),
+        String(wanted),
+        state ?? '',
+        ...(scope === undefined ? [] : [scope]),
+      ])) as [Buffer, unknown];
+      wanted = take(found);
+      from = String(next);
+    } while (from !== '' && wanted > 0);
+  }
+
+  /** @param due how many there are in each shard */
+  private async deleteDue(due: readonly number[], wanted: number): Promise<number> {
+    let left = wanted;
+    const deletions = this.keys.shards().map(async (shard, n) => {
+      let share = Math.min(due[n] ?? 0, left);
+      left -= share;
+      let deleted = 0;
+      for (; share > 0; share -= CHUNK) {
+        const chunk = String(Math.min(share, CHUNK));
+        deleted += number(await this.runOn(operate.DELETE_DUE, shard, [chunk]));
+      }
+      return deleted;
+    });
+    return sum(await Promise.all(deletions));
+  }
+
+  private async settle(
+    script: string,
+    { id, owner }: Claim,
+    ...args: Argument[]
+  ): Promise<SettleResult> {
+    return settleResult(await this.run(script, id, [owner, ...args]));
+  }
+
+  private everywhere<T>(ask: (shard: string[]) => Promise<T>): Promise<T[]> {
+    return Promise.all(this.keys.shards().map(ask));
+  }
+
+  private run(script: string, id: string, args: Argument[]): Promise<unknown> {
+    return this.runOn(script, this.keys.of(id), args);
+  }
+
+  private async runOn(text: string, keys: string[], args: Argument[]): Promise<unknown> {
+    let script = this.scripts.get(text);
+    if (script === undefined) {
+      script = new Script(recordScript(this.clock) + text);
+      this.scripts.set(text, script);
+    }
+    try {
+      return await this.connection.run(script, keys, args);
+    } catch (error) {
+      throw unavailable(error);
+    }
+  }
+}
+
+/** How many results follow, and the result. */
+function optional(result: Uint8Array | null): Argument[] {
+  return result === null ? ['0'] : ['1', buffer(result)];
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((a, b) => a + b, 0);
+}
+
+function buffer({ buffer: memory, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(memory, byteOffset, byteLength);
+}
