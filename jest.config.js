@@ -20,6 +20,8 @@ const shared = {
     '^nestjs-idempotency/typeorm$': '<rootDir>/src/stores/typeorm/index.ts',
     '^nestjs-idempotency/outbox$': '<rootDir>/src/outbox/index.ts',
     '^nestjs-idempotency/bullmq$': '<rootDir>/src/bullmq/index.ts',
+    '^nestjs-idempotency/client$': '<rootDir>/src/client/index.ts',
+    '^nestjs-idempotency/client/messages$': '<rootDir>/src/client/messages/index.ts',
     '^nestjs-idempotency/testing$': '<rootDir>/src/testing/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },
