@@ -1,5 +1,5 @@
 import { Call, isSafe, type IdempotencyOptions } from './call.js';
-import { IdempotencyClientError } from './errors.js';
+import { IdempotencyClientError, misused } from './errors.js';
 import { problemOf } from './problem.js';
 import type { Answer } from './verdict.js';
 
@@ -7,6 +7,7 @@ import type { Answer } from './verdict.js';
 export interface AxiosLike {
   create(): AxiosLike;
   request(config: object): Promise<unknown>;
+  getUri(config?: object): string;
   defaults: { headers: unknown };
   readonly interceptors: {
     readonly request: { use(before: <C extends AxiosConfig>(config: C) => Promise<C>): unknown };
@@ -31,6 +32,7 @@ interface AxiosResponse {
   readonly status: number;
   readonly headers: { get(name: string): unknown };
   readonly data: unknown;
+  readonly request?: unknown;
   config: AxiosConfig;
 }
 
@@ -41,6 +43,7 @@ interface AxiosFailure {
   config?: AxiosConfig;
 }
 
+const installed = new WeakSet<object>();
 /** The adapters of here, and those that they stand in for. */
 const originals = new WeakMap<object, unknown>();
 
@@ -52,11 +55,16 @@ const originals = new WeakMap<object, unknown>();
  * @param options for all requests. `idempotency` in the configuration of a request wins over them, and `false` there
  *   leaves the request alone.
  * @returns the same instance
+ * @throws IdempotencyClientError `IDEMPOTENCY_CLIENT_MISUSED` for an instance that does so already
  */
 export function idempotentAxios<A extends AxiosLike>(
   axios: A,
   options: IdempotencyOptions = {},
 ): A {
+  if (installed.has(axios)) {
+    throw misused('idempotentAxios() was called for this instance before. Call it once.');
+  }
+  installed.add(axios);
   const bare = axios.create();
   // what the instance adds to a request has been added by then
   bare.defaults.headers = { common: {} };
@@ -105,7 +113,7 @@ async function send(
         throw error;
       }
     }
-    const wait = await call.next(response && (await answerOf(response)));
+    const wait = await call.next(response && (await answerOf(response, bare.getUri(config))));
     if (wait === undefined) {
       for (const told of [response, failure]) {
         if (told !== undefined) told.config = config;
@@ -128,7 +136,10 @@ function wasSent({ request, code }: AxiosFailure): boolean {
   return Boolean(request) && code !== 'ERR_CANCELED';
 }
 
-async function answerOf({ status, headers, data }: AxiosResponse): Promise<Answer> {
+async function answerOf(
+  { status, headers, data, request }: AxiosResponse,
+  asked: string,
+): Promise<Answer> {
   const header = (name: string): string | undefined => {
     const value = headers.get(name);
     return typeof value === 'string' ? value : undefined;
@@ -136,7 +147,16 @@ async function answerOf({ status, headers, data }: AxiosResponse): Promise<Answe
   const problem = await problemOf(status, header('content-type'), async () =>
     data instanceof ArrayBuffer || ArrayBuffer.isView(data) ? new TextDecoder().decode(data) : data,
   );
-  return { status, header, problem };
+  return { status, header, redirected: wasRedirected(request, asked), problem };
+}
+
+function wasRedirected(request: unknown, asked: string): boolean {
+  const { res, responseURL } = Object(request) as {
+    res?: { responseUrl?: string };
+    responseURL?: string;
+  };
+  const from = res?.responseUrl ?? responseURL;
+  return Boolean(from) && new URL(asked, from).href !== new URL(from as string).href;
 }
 
 function refuseStream(data: unknown, cause?: unknown): void {

@@ -58,11 +58,11 @@ export async function idempotentFetch(
 }
 
 async function answerOf(response: Response): Promise<Answer> {
-  const { status, headers } = response;
+  const { status, headers, redirected } = response;
   const header = (name: string): string | null => headers.get(name);
   // the caller reads the body itself
   const problem = await problemOf(status, header('content-type'), () => response.clone().text());
-  return { status, header, problem };
+  return { status, header, redirected, problem };
 }
 
 function refuseStream(body: unknown): void {

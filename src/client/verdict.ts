@@ -2,6 +2,8 @@
 export interface Answer {
   readonly status: number;
   header(name: string): string | null | undefined;
+  /** Whether it comes from another address than was asked: perhaps a page to log in, which is no outcome. */
+  readonly redirected: boolean;
   /** The body, where it is `application/problem+json`. */
   readonly problem?: Problem | undefined;
 }
@@ -15,15 +17,16 @@ export interface Problem {
 /**
  * - `retry`: the same request with the same key may succeed later
  * - `outcome`: what has become of the key; it is used up
- * - `refusal`: this try had no effect, but it says nothing about the ones before it
+ * - `refusal`: all that this try led to, but it says nothing about the ones before it
  * - `open`: neither; only the same key may be used to ask again
  */
 export type Verdict = 'retry' | 'outcome' | 'refusal' | 'open';
 
 export function verdictOf(answer: Answer): Verdict {
   const { status, problem } = answer;
+  const succeeded = status >= 200 && status < 300 && !answer.redirected;
   // a recorded error stays what it is, however often it is asked for
-  if (status < 400 || answer.header('idempotent-replayed') === 'true') {
+  if (succeeded || answer.header('idempotent-replayed') === 'true') {
     return 'outcome';
   }
   const { retryable, code } = problem ?? {};
@@ -31,7 +34,8 @@ export function verdictOf(answer: Answer): Verdict {
   if (mayChange && status !== 422) {
     return 'retry';
   }
-  return status >= 500 || String(code).startsWith('IDEMPOTENCY_') ? 'open' : 'refusal';
+  const isOpen = status >= 500 || (status !== 400 && String(code).startsWith('IDEMPOTENCY_'));
+  return isOpen ? 'open' : 'refusal';
 }
 
 function isOfTheMoment(answer: Answer): boolean {

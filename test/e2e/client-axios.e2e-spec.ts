@@ -166,6 +166,27 @@ it('keeps the key of a request that an interceptor sends once more', async () =>
   expect(shop.orders()).toBe(2);
 });
 
+it('keeps the key when a page to log in answers after a try without an answer', async () => {
+  const params = { 'a b': 'ü c', d: ['e', 'f'] };
+  const cut = shop.line.cutAt('POST /orders', 'answered');
+  const first = place({ params, idempotency: { intent } });
+  await cut;
+  shop.gateway({ status: 302, headers: { location: '/orders' } });
+  expect((await first).data).toEqual({ orders: 1 });
+  const { headers } = await place({ params, idempotency: { intent } });
+  expect(headers['idempotent-replayed']).toBe('true');
+  expect(shop.orders()).toBe(1);
+});
+
+it('knows its own address again, however it is written', async () => {
+  const params = { 'a b': "ü c'", d: ['e', 'f'] };
+  // no header tells that it is the outcome
+  shop.gateway({ status: 503 }, { status: 200 });
+  await place({ params, idempotency: { intent } });
+  await place({ params, idempotency: { intent } });
+  expect(keys().size).toBe(2);
+});
+
 it('leaves alone what changes nothing, and what is told to be left alone', async () => {
   shop.gateway({ status: 503 }, { status: 503 });
   expect((await failureOf(client.get(''))).response?.status).toBe(503);
@@ -208,4 +229,8 @@ it('does not retry what was never sent', async () => {
     code: 'IDEMPOTENCY_CLIENT_MISUSED',
   });
   expect(shop.came).toEqual([]);
+});
+
+it('is installed once', () => {
+  expect(() => idempotentAxios(client)).toThrow('Call it once');
 });

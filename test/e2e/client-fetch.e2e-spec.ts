@@ -303,6 +303,26 @@ describe('idempotentFetch()', () => {
       expect(keys().size).toBe(1);
     });
 
+    it('stays when a page to log in answers after a try without an answer', async () => {
+      for (const redirect of ['follow', 'manual'] as const) {
+        const cut = shop.line.cutAt('POST /orders', 'answered');
+        const first = place({ intent }, { redirect });
+        await cut;
+        shop.gateway({ status: 302, headers: { location: '/orders' } });
+        expect((await first).status).toBe(redirect === 'follow' ? 200 : 302);
+        expect((await place({ intent })).headers.get('idempotent-replayed')).toBe('true');
+      }
+      expect(shop.orders()).toBe(2);
+    });
+
+    it('is another one after a redirect of the only try', async () => {
+      shop.gateway({ status: 302, headers: { location: '/orders' } });
+      await place({ intent });
+      await place({ intent });
+      expect(shop.came.map(({ method }) => method)).toEqual(['POST', 'GET', 'POST']);
+      expect(shop.came[2]!.key).not.toBe(shop.came[0]!.key);
+    });
+
     it('is not forgotten by a call for the one before', async () => {
       const gate = shop.hold();
       const first = Promise.race([place({ intent }), place({ intent })]);
