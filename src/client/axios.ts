@@ -109,7 +109,7 @@ async function send(
     } catch (error) {
       failure = error as AxiosFailure;
       response = failure.response;
-      if (response === undefined && !wasSent(failure)) {
+      if (response === undefined && !isUnanswered(failure)) {
         throw error;
       }
     }
@@ -132,8 +132,9 @@ function asItIs(data: unknown): unknown {
   return data;
 }
 
-function wasSent({ request, code }: AxiosFailure): boolean {
-  return Boolean(request) && code !== 'ERR_CANCELED';
+/** Not cancelled, and not given up by axios itself: too large, or redirected too often. */
+function isUnanswered({ request, code }: AxiosFailure): boolean {
+  return Boolean(request) && !/^ERR_(CANCELED|FR_)/.test(String(code));
 }
 
 async function answerOf(

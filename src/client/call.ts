@@ -32,6 +32,9 @@ export interface IdempotencyOptions {
   readonly header?: string;
 }
 
+/** 24 days; timers that are set to more go off at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 interface RequestHeaders {
   get(name: string): unknown;
   set(name: string, value: string): unknown;
@@ -58,7 +61,7 @@ export class Call {
       storage = memoryStorage,
       header = 'Idempotency-Key',
     } = options;
-    if (!(deadline > 0 && Number.isFinite(deadline))) {
+    if (!(deadline > 0 && deadline <= LONGEST_TIMER_MS)) {
       throw misused(`'deadline' is ${deadline}. Write a number of milliseconds, such as 30_000.`);
     }
     if (intent === '') {

@@ -30,17 +30,18 @@ export async function idempotentFetch(
   const signal = AbortSignal.any([request.signal, overdue.signal]);
   // a GET has none, and must not be given one
   const again = { headers, signal, ...(request.bodyUsed && { body }) };
+  let failure: unknown;
   try {
     for (;;) {
       const attempt = new Request(request, again);
       refuseRemoved(headers, attempt.headers);
       let response: Response | undefined;
-      let failure: unknown;
       try {
         response = await fetch(attempt);
       } catch (error) {
         request.signal.throwIfAborted();
-        failure = error;
+        // why there was no answer says more than that time is over
+        failure = overdue.signal.aborted ? (failure ?? error) : error;
       }
       const wait = await call.next(response && (await answerOf(response)));
       if (wait !== undefined) {

@@ -228,6 +228,8 @@ it('does not retry what was never sent', async () => {
   await expect(place({ idempotency: { deadline: 0 } })).rejects.toMatchObject({
     code: 'IDEMPOTENCY_CLIENT_MISUSED',
   });
+  const large = place({ maxBodyLength: 3, idempotency: { deadline: 2_000 } });
+  expect(await failureOf(large)).toMatchObject({ code: 'ERR_BAD_REQUEST' });
   expect(shop.came).toEqual([]);
 });
 
