@@ -24,6 +24,8 @@ const shared = {
     '^nestjs-idempotency/openapi$': '<rootDir>/src/openapi/index.ts',
     '^nestjs-idempotency/telemetry$': '<rootDir>/src/telemetry/index.ts',
     '^nestjs-idempotency/terminus$': '<rootDir>/src/terminus/index.ts',
+    '^nestjs-idempotency/client$': '<rootDir>/src/client/index.ts',
+    '^nestjs-idempotency/client/messages$': '<rootDir>/src/client/messages/index.ts',
     '^nestjs-idempotency/testing$': '<rootDir>/src/testing/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },

@@ -1,6 +1,6 @@
 /**
  * The built package as its users load it: by name, from ES modules and from CommonJS, with exactly
- * the documented exports. The root entry, `/testing` and `/openapi` load no optional package.
+ * the documented exports. The root entry, `/testing` and `/openapi` load no optional package, and `/client` nothing but itself.
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -9,6 +9,17 @@ import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 
 const entries = {
   'nestjs-idempotency/redis': ['redisStore'],
+  'nestjs-idempotency/client': [
+    'IdempotencyClientError',
+    'contentKey',
+    'forgetIntent',
+    'idempotentAxios',
+    'idempotentFetch',
+    'timeKey',
+    'uuidv4',
+    'uuidv7',
+  ],
+  'nestjs-idempotency/client/messages': ['withMessageIds'],
   'nestjs-idempotency/testing': [
     'clearFailpoints',
     'describeIdempotencyStore',
@@ -77,7 +88,12 @@ for (const [name, expected] of Object.entries(entries)) {
   const actual = Object.keys(await import(name)).sort();
   assert.deepEqual(actual, expected, `${name} does not export what it should.`);
 
-  const extra = loadedFiles().filter((file) => optional.test(file));
+  const files = loadedFiles();
+  if (name.endsWith('/client')) {
+    const foreign = files.filter((file) => !/\/dist\/client\/[\w-]+\.js$/.test(file));
+    assert.deepEqual(foreign, [], `${name} must load nothing from outside of its folder.`);
+  }
+  const extra = files.filter((file) => optional.test(file));
   if (forPackages.includes(name)) assert.ok(extra.length > 0, 'this check sees no loaded file');
   else assert.deepEqual(extra, [], `${name} must load no optional package.`);
 

@@ -13,6 +13,7 @@ export class Shop {
     readonly alice: Client,
     readonly bob: Client,
     readonly database: TestDatabase,
+    readonly port: number,
   ) {}
 
   static async open(
@@ -23,9 +24,9 @@ export class Shop {
     const { config: orders, fulfilment } = database;
     const services = await startServices({ ...options, orders, fulfilment, logger: false });
     await services.orders.listen(0, '127.0.0.1');
-    const server = services.orders.getHttpServer();
-    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    return new Shop(services, new Client(url, 'alice'), new Client(url, 'bob'), database);
+    const { port } = services.orders.getHttpServer().address() as AddressInfo;
+    const url = `http://127.0.0.1:${port}`;
+    return new Shop(services, new Client(url, 'alice'), new Client(url, 'bob'), database, port);
   }
 
   get app(): NestExpressApplication {

@@ -1,13 +1,14 @@
 /**
  * Finds the servers for the tests and tells the workers through the environment: `TEST_POSTGRES_URL`,
- * `TEST_MARIADB_URL`, `TEST_REDIS_URL`, `TEST_RABBITMQ_URL`, `TEST_NATS_URL`, `TEST_MQTT_URL`, `TEST_PGBOUNCER` and
- * `TEST_REDIS_SERVER`, empty where there is none.
+ * `TEST_MARIADB_URL`, `TEST_REDIS_URL`, `TEST_RABBITMQ_URL`, `TEST_NATS_URL`, `TEST_MQTT_URL`, `TEST_PGBOUNCER`,
+ * `TEST_REDIS_SERVER` and `TEST_CHROMIUM`, empty where there is none.
  *
  * A URL given by the caller must answer. Otherwise a server on the usual local port is used, and
  * PostgreSQL falls back to the one that npm brings along. With `REQUIRE_SERVICES=1` a missing
  * server stops the run.
  */
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { chown, mkdtemp, rm } from 'node:fs/promises';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo } from 'node:net';
@@ -33,6 +34,7 @@ export default async function globalSetup(): Promise<void> {
   process.env.TEST_MQTT_URL = await findBroker('MQTT');
   process.env.TEST_PGBOUNCER = findPgBouncer();
   process.env.TEST_REDIS_SERVER = findRedisServer();
+  process.env.TEST_CHROMIUM = findChromium();
   // Last, so that a run that stops here leaves no embedded server behind.
   process.env.TEST_POSTGRES_URL = await findPostgres();
 }
@@ -119,6 +121,18 @@ function findRedisServer(): string {
   );
   const install = { given: undefined, start: 'apt-get install redis-server' };
   return found ?? missing('redis-server', undefined, install);
+}
+
+/** Started by the tests themselves. */
+function findChromium(): string {
+  const given = process.env.TEST_CHROMIUM;
+  const path = given || '/usr/bin/chromium';
+  return existsSync(path)
+    ? path
+    : missing('Chromium', undefined, {
+        given: given ? 'TEST_CHROMIUM' : undefined,
+        start: 'apt-get install chromium',
+      });
 }
 
 async function findPostgres(): Promise<string> {

@@ -33,6 +33,11 @@ export default class ClosingReporter {
     if (process.env.TEST_REDIS_SERVER === '') {
       lines.push('NOT RUN: the Redis store (install the package redis-server)');
     }
+    if (process.env.TEST_CHROMIUM === '') {
+      lines.push(
+        'NOT RUN: the client in a browser (install the package chromium, or set TEST_CHROMIUM)',
+      );
+    }
     if (this.#empty) lines.push('No test ran, which counts as a failure.');
     lines.push(
       `${results.numPassedTests} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`,

@@ -1,11 +1,15 @@
 import type { InjectionToken } from '@nestjs/common';
 import { lastValueFrom, type Observable } from 'rxjs';
-import { IdempotencyError } from '../../engine/errors.js';
-import { isRecord, show } from '../../option-values.js';
+import { show } from '../../option-values.js';
 import { misconfigured } from '../../options-check.js';
 import type { OutboxMessage, Resolve, Sink } from '../message.js';
 import { reportDirectPublishing } from './direct-publishing.js';
-import { recordFor, transportOf, type MakeRecord } from './client-records.js';
+import {
+  checkIdField,
+  recordsOf,
+  type MakeRecord,
+  type MessageIdOptions,
+} from './client-records.js';
 
 const WHERE = 'clientProxySink()';
 
@@ -15,15 +19,7 @@ export interface EmittingClient {
   send(pattern: string, data: unknown): Observable<unknown>;
 }
 
-export interface ClientProxySinkOptions {
-  /**
-   * The field of the payload that the id is written into, for receivers with
-   * `@Idempotent({ messageId: '<field>' })`. Needed where messages have no headers: Redis, TCP, and clients of your
-   * own. The payload must then be an object.
-   * @default the id travels in the headers only
-   */
-  readonly idField?: string;
-}
+export type ClientProxySinkOptions = MessageIdOptions;
 
 /**
  * Hands messages to a `ClientProxy` of `@nestjs/microservices` as events. The id travels in the header
@@ -39,32 +35,17 @@ export function clientProxySink(
   options: ClientProxySinkOptions = {},
 ): Sink {
   const { idField } = options;
-  if (idField !== undefined && (typeof idField !== 'string' || idField === '')) {
-    throw misconfigured(
-      WHERE,
-      `option 'idField' is ${show(idField)}. Write the name of a field, such as 'messageId'.`,
-    );
-  }
+  checkIdField(WHERE, idField);
   let target: EmittingClient;
   let record: MakeRecord;
   return {
     async open(resolve: Resolve): Promise<void> {
       target = isClient(client) ? client : checked(resolve(client));
-      const transport = transportOf(target);
-      if (transport === undefined && idField === undefined) {
-        throw misconfigured(
-          WHERE,
-          'the messages of this client have no headers that could carry their ids. Write ' +
-            "clientProxySink(client, { idField: 'messageId' }), and @Idempotent({ messageId: 'messageId' }) at the " +
-            'receiver.',
-        );
-      }
-      record = await recordFor(transport, target);
+      record = await recordsOf(WHERE, target, idField);
       reportDirectPublishing(target);
     },
     async publish(message: OutboxMessage): Promise<void> {
-      const data = idField === undefined ? message.payload : withField(message, idField);
-      await lastValueFrom(target.emit(message.pattern, record.make(message, data)), {
+      await lastValueFrom(target.emit(message.pattern, record.make(message)), {
         defaultValue: undefined,
       });
       await record.confirm?.();
@@ -81,14 +62,4 @@ function checked(client: unknown): EmittingClient {
     throw misconfigured(WHERE, `the provider is ${show(client)}. Give the token of a ClientProxy.`);
   }
   return client;
-}
-
-function withField({ id, payload }: OutboxMessage, field: string): object {
-  if (!isRecord(payload)) {
-    throw new IdempotencyError(
-      'IDEMPOTENCY_MISCONFIGURED',
-      `clientProxySink(): the payload has no fields, and the id was to be written into '${field}'. Emit an object.`,
-    );
-  }
-  return { ...payload, [field]: id };
 }
