@@ -17,6 +17,12 @@ import type { WaitingRoom } from './waiting-room.js';
 
 const CLAIM_TRIES = 3;
 
+interface Asking {
+  readonly request: ClaimRequest;
+  /** An earlier claim of this owner may have been made, although nobody heard so. */
+  isUnheard: boolean;
+}
+
 /** Makes an attempt the owner of its key, or finds the answer that is there already. */
 export class Claimer {
   constructor(
@@ -28,11 +34,12 @@ export class Claimer {
   async claimOrAnswer(operation: Operation): Promise<Attempt | RunResult> {
     const { policy, id } = operation;
     const request = claimRequest(operation, newOwner(), this.options.mask);
+    const asking: Asking = { request, isUnheard: false };
     const deadline = performance.now() + policy.waitTimeoutMs;
     let met: IdempotencyError | undefined;
     let isJudged = false;
     for (;;) {
-      const { result, askedAt } = await this.askStore(request).catch((error: unknown) => {
+      const { result, askedAt } = await this.askStore(asking).catch((error: unknown) => {
         // who has met another attempt never runs beside it, whatever becomes of the store
         throw met ?? error;
       });
@@ -105,7 +112,8 @@ export class Claimer {
   }
 
   /** Asks again with the same owner token when a reply got lost: the store recognises its own claim. */
-  private async askStore(request: ClaimRequest): Promise<{ result: ClaimResult; askedAt: number }> {
+  private async askStore(asking: Asking): Promise<{ result: ClaimResult; askedAt: number }> {
+    const { request } = asking;
     const deadline = performance.now() + this.options.storeTimeoutMs;
     let answer: Promise<unknown> | undefined;
     let failure: unknown;
@@ -121,8 +129,12 @@ export class Claimer {
         const claim = this.options.store.claim(request);
         answer = claim;
         const result = await within(Math.max(1, deadline - askedAt), claim);
-        if (result.type === 'held' || performance.now() - askedAt < request.leaseMs) {
+        if (result.type === 'held') {
           return { result, askedAt };
+        }
+        const leasedAt = asking.isUnheard ? await this.prolong(request, deadline) : askedAt;
+        if (leasedAt !== undefined && performance.now() - leasedAt < request.leaseMs) {
+          return { result, askedAt: leasedAt };
         }
         failure = new Error('The claim was over before the store had answered.');
       } catch (error) {
@@ -131,9 +143,18 @@ export class Claimer {
         }
         failure = error;
       }
+      asking.isUnheard = true;
     }
     void this.giveBack(request, answer);
     throw storeUnavailable(failure);
+  }
+
+  /** The claim that stands may be an earlier one, whose lease began when it was made. Answers when it begins anew. */
+  private async prolong(request: ClaimRequest, deadline: number): Promise<number | undefined> {
+    const askedAt = performance.now();
+    const renewal = this.options.store.renew([request], request.leaseMs);
+    const renewed = await within(Math.max(1, deadline - askedAt), renewal);
+    return renewed.has(request.owner) ? askedAt : undefined;
   }
 
   /** The claim was made, or may be made yet, and the handler will not run. */

@@ -2,6 +2,7 @@ import { IdempotencyError } from '../../src/engine/errors.js';
 import {
   Bench,
   isPending,
+  POLICY,
   pass,
   RELEASE,
   STORE_TIMEOUT,
@@ -74,6 +75,30 @@ describe('a store that does not answer', () => {
     expect(owners).toHaveLength(faults.length + 1);
     expect(new Set(owners).size).toBe(1);
     expect(bench.told).toEqual(['onExecuted']);
+  });
+
+  it('holds a lease from when it heard of its claim, not from when that was made', async () => {
+    const bench = await Bench.started();
+    // made when it was asked for the first time, and heard of just before that lease is over
+    bench.store.plan('claim', losesReply, late(STORE_TIMEOUT - 200));
+    const begun = bench.begin();
+    await pass(STORE_TIMEOUT - 100);
+    const { end, answer } = await begun;
+    expect(bench.store.history).toBe('init claim claim renew');
+    const heardAt = Date.now();
+    expect((await bench.record)?.leaseUntil).toBeGreaterThan(heardAt + POLICY.leaseMs - 200);
+    end('done');
+    expect(await answer).toBe('executed');
+  });
+
+  it('is asked once more when an unheard claim was over before it could be renewed', async () => {
+    const bench = await Bench.started();
+    bench.store.plan('claim', losesReply);
+    bench.store.plan('renew', async () => new Set() as never);
+    const answer = bench.run('done');
+    await pass(STORE_TIMEOUT);
+    expect(await answer).toBe('executed');
+    expect(bench.store.history).toBe('init claim claim renew claim renew complete');
   });
 
   it.each([
