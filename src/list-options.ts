@@ -27,7 +27,7 @@ export interface ListOptions {
 export function listFilter(options: ListOptions): ListFilter {
   const { limit = 100, ...filter } = options;
   const where = 'IdempotencyService.list()';
-  checkState(filter.state, where);
+  checkState(filter.state, RECORD_STATES, where);
   if (filter.after !== undefined && !/^[0-9a-f]{32}$/.test(filter.after)) {
     throw misconfigured(
       where,
@@ -46,18 +46,16 @@ export function listFilter(options: ListOptions): ListFilter {
 /** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` */
 export function checkCount({ state }: CountFilter, upTo: number): void {
   const where = 'IdempotencyService.count()';
-  if (state !== 'expired') {
-    checkState(state, where);
-  }
+  checkState(state, [...RECORD_STATES, 'expired'], where);
   const wrong = integer(1, MOST_COUNTED)(upTo);
   if (wrong !== undefined) {
     throw misconfigured(where, `'upTo' is ${show(upTo)}. ${wrong}`);
   }
 }
 
-function checkState(state: RecordState | undefined, where: string): void {
-  if (state !== undefined && !RECORD_STATES.includes(state)) {
-    const states = RECORD_STATES.map((each) => `'${each}'`).join(', ');
+function checkState(state: string | undefined, allowed: readonly string[], where: string): void {
+  if (state !== undefined && !allowed.includes(state)) {
+    const states = allowed.map((each) => `'${each}'`).join(', ');
     throw misconfigured(where, `option 'state' is '${state}'. Write one of ${states}.`);
   }
 }
