@@ -55,12 +55,13 @@ import { checkAsyncRegistration, checkRegistration } from './registration-check.
       provide: IdempotencyEngine,
       inject: [IDEMPOTENCY_STORE, IDEMPOTENCY_SETTINGS],
       useFactory: (store: IdempotencyStore, settings: ModuleSettings) => {
-        const { storeTimeoutMs, mask, emit } = settings;
+        const { storeTimeoutMs, mask, emit, telemetry } = settings;
         return new IdempotencyEngine({
           store: layered(store, settings),
           storeTimeoutMs,
           mask,
           emit,
+          telemetry,
         });
       },
     },

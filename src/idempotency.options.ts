@@ -3,6 +3,7 @@ import type { Duration } from './engine/duration.js';
 import type { IdempotencyHooks } from './engine/events.js';
 import type { FailurePolicy } from './engine/failure-policy.js';
 import type { IdempotencyStore } from './engine/store.js';
+import type { Telemetry } from './engine/telemetry.js';
 import type { MessageOptions } from './messaging/message-options.js';
 import type { UnknownOutcomeResolver } from './engine/unknown-outcome.js';
 
@@ -280,6 +281,8 @@ export interface IdempotencyModuleOptions extends IdempotencyDefaults {
   startupReport?: boolean;
   /** Called for what happens to keys. */
   hooks?: IdempotencyHooks;
+  /** `openTelemetry()` of `nestjs-idempotency/telemetry`, for spans and metrics. */
+  telemetry?: Telemetry;
 }
 
 /** A store and what it needs injected. Known while the module graph is built. */

@@ -1,5 +1,5 @@
 import { toMilliseconds, type Duration } from './engine/duration.js';
-import { emitterFor, type Emit } from './engine/events.js';
+import { both, emitterFor, type Emit } from './engine/events.js';
 import type { FailurePolicy } from './engine/failure-policy.js';
 import type { KeyRules } from './engine/key-header.js';
 import type { OperationPolicy } from './engine/operation.js';
@@ -10,6 +10,7 @@ import type {
   IdempotencyModuleOptions,
   ReplayCacheOptions,
 } from './idempotency.options.js';
+import type { Telemetry } from './engine/telemetry.js';
 import { logged } from './event-log.js';
 import { attemptsPolicy } from './attempts-policy.js';
 import { encryptionKeys } from './encryption-keys.js';
@@ -47,6 +48,7 @@ export interface ModuleSettings {
   readonly cleanup: { readonly intervalMs: number; readonly batchSize: number } | undefined;
   readonly replayCache: CacheLimits | undefined;
   readonly encryption: EncryptionKeys | undefined;
+  readonly telemetry: Telemetry | undefined;
 }
 
 const DEFAULTS = {
@@ -82,7 +84,8 @@ export function moduleSettings(options: IdempotencyModuleOptions = {}): ModuleSe
     namespace: options.namespace ?? '',
     storeTimeoutMs: milliseconds(options.storeTimeout ?? '5s'),
     shutdownTimeoutMs: milliseconds(options.shutdownTimeout ?? '10s'),
-    emit: logged(emitterFor(options.hooks ?? {})),
+    emit: logged(both(emitterFor(options.telemetry?.hooks ?? {}), emitterFor(options.hooks ?? {}))),
+    telemetry: options.telemetry,
     mask: maskKey === undefined ? (key) => key : harmless(maskKey),
     cleanup:
       cleanup === false

@@ -20,6 +20,7 @@ export { IDEMPOTENCY_CODES, IdempotencyError, type IdempotencyCode } from './eng
 export type { IdempotencyContext } from './engine/attempt.js';
 export type { OutgoingMessages, OutgoingOptions, TransactionManager } from './engine/outgoing.js';
 export type { Duration } from './engine/duration.js';
+export type { Telemetry } from './engine/telemetry.js';
 export type { AttemptEvent, IdempotencyEvent, IdempotencyHooks } from './engine/events.js';
 export type { FailureInfo, FailurePolicy, FailureVerdict } from './engine/failure-policy.js';
 export type {

@@ -30,6 +30,10 @@ const MODULE_CHECKS: Record<keyof IdempotencyModuleOptions, Check> = {
       : "Write true, false, or an object such as { maxEntries: 10_000, maxAge: '1m' }.",
   encryption: () => undefined, // its values must not be shown
   startupReport: boolean,
+  telemetry: (value) =>
+    isRecord(value) && 'around' in value
+      ? undefined
+      : 'Write openTelemetry() of nestjs-idempotency/telemetry.',
   hooks: (value) => (isRecord(value) ? undefined : 'Write an object with functions.'),
 };
 
@@ -44,6 +48,8 @@ const HOOKS: readonly (keyof IdempotencyHooks)[] = [
   'onReplayed',
   'onRejected',
   'onTakenOver',
+  'onWaited',
+  'onLeaseLost',
   'onReleased',
   'onUncertain',
   'onParked',

@@ -58,14 +58,15 @@ const entries = {
     'outboxMigrations',
   ],
   'nestjs-idempotency/bullmq': ['IdempotentJob', 'jobKey'],
+  'nestjs-idempotency/telemetry': ['openTelemetry'],
   'nestjs-idempotency/terminus': ['IdempotencyHealthIndicator'],
 };
 /** Each is there for one of the optional packages. */
-const forPackages = ['typeorm', 'outbox', 'bullmq', 'terminus'].map(
+const forPackages = ['typeorm', 'outbox', 'bullmq', 'telemetry', 'terminus'].map(
   (path) => `nestjs-idempotency/${path}`,
 );
 const optional =
-  /\/node_modules\/(typeorm|bullmq|ioredis|redis|amqplib|kafkajs|@nestjs\/(typeorm|schedule|microservices|bullmq|swagger|terminus|platform-\w+)|express|fastify|@jest)\/|\/dist\/stores\/typeorm\//;
+  /\/node_modules\/(typeorm|bullmq|ioredis|redis|amqplib|kafkajs|@opentelemetry|@nestjs\/(typeorm|schedule|microservices|bullmq|swagger|terminus|platform-\w+)|express|fastify|@jest)\/|\/dist\/stores\/typeorm\//;
 
 // ES modules have no public cache to look into, so a loader hook reports every file it loads.
 const { port1, port2 } = new MessageChannel();

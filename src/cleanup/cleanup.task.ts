@@ -7,10 +7,10 @@ import {
 } from '@nestjs/common';
 import { ModuleRef } from '@nestjs/core';
 import { describeCause } from '../describe-cause.js';
+import { IdempotencyEngine } from '../engine/engine.js';
 import { failpoint } from '../engine/failpoints.js';
-import type { IdempotencyStore } from '../engine/store.js';
 import { pause, within } from '../engine/timing.js';
-import { IDEMPOTENCY_SETTINGS, IDEMPOTENCY_STORE } from '../idempotency.constants.js';
+import { IDEMPOTENCY_SETTINGS } from '../idempotency.constants.js';
 import type { ModuleSettings } from '../idempotency.settings.js';
 import { registerInterval } from './scheduler-registry.js';
 
@@ -31,7 +31,7 @@ export class CleanupTask implements OnApplicationBootstrap, OnModuleDestroy {
 
   constructor(
     private readonly moduleRef: ModuleRef,
-    @Inject(IDEMPOTENCY_STORE) private readonly store: IdempotencyStore,
+    private readonly engine: IdempotencyEngine,
     @Inject(IDEMPOTENCY_SETTINGS) private readonly settings: ModuleSettings,
   ) {}
 
@@ -59,7 +59,8 @@ export class CleanupTask implements OnApplicationBootstrap, OnModuleDestroy {
     for (;;) {
       await failpoint('cleanup');
       const startedAt = performance.now();
-      const batch = await within(this.settings.storeTimeoutMs, this.store.deleteExpired(batchSize));
+      const deleting = this.engine.store.deleteExpired(batchSize);
+      const batch = await within(this.settings.storeTimeoutMs, deleting);
       deleted += batch;
       if (batch < batchSize || this.stopped.signal.aborted) {
         break;

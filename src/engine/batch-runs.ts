@@ -47,7 +47,11 @@ export class BatchRuns {
       return results;
     }
     const attempts = fresh.map(({ attempt }) => attempt);
-    attempts.forEach((attempt) => this.leases.keep(attempt));
+    for (const { index, attempt } of fresh) {
+      const operation = operations[index]!;
+      attempt.onLost = () => this.options.emit('onLeaseLost', attemptEvent(operation, attempt));
+      this.leases.keep(attempt);
+    }
     const leave = this.running.enter(() => {
       for (const attempt of attempts) {
         attempt.lose('The application is shutting down.');

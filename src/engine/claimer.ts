@@ -13,6 +13,7 @@ import { Steps } from './steps.js';
 import type { Claim, ClaimRequest, ClaimResult } from './store.js';
 import { jittered, pause, within } from './timing.js';
 import { settleUnknown } from './unknown-outcome.js';
+import { WaitTime } from './wait-time.js';
 import type { WaitingRoom } from './waiting-room.js';
 
 const CLAIM_TRIES = 3;
@@ -32,6 +33,15 @@ export class Claimer {
   ) {}
 
   async claimOrAnswer(operation: Operation): Promise<Attempt | RunResult> {
+    const waiting = new WaitTime(this.options.emit, operation);
+    try {
+      return await this.claimOrWait(operation, waiting);
+    } finally {
+      waiting.end();
+    }
+  }
+
+  private async claimOrWait(operation: Operation, waiting: WaitTime): Promise<Attempt | RunResult> {
     const { policy, id } = operation;
     const request = claimRequest(operation, newOwner(), this.options.mask);
     const asking: Asking = { request, isUnheard: false };
@@ -63,6 +73,7 @@ export class Claimer {
           throw error;
         }
         met = error as IdempotencyError;
+        waiting.begin();
         await this.waitingRoom.wait(id, left);
       }
     }

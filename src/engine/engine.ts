@@ -5,6 +5,7 @@ import { BatchRuns, type BatchResult, type Fresh } from './batch-runs.js';
 import { Claimer } from './claimer.js';
 import type { EngineOptions } from './engine-options.js';
 import { IdempotencyError } from './errors.js';
+import { attemptEvent } from './events.js';
 import { failpoint } from './failpoints.js';
 import { newOwner } from './identity.js';
 import { LeaseKeeper } from './lease-keeper.js';
@@ -13,6 +14,7 @@ import type { OutgoingMessages } from './outgoing.js';
 import { Recorder } from './recorder.js';
 import { RunningOperations } from './running-operations.js';
 import type { IdempotencyStore } from './store.js';
+import { watchedBatch, watchedRun } from './telemetry.js';
 import { TransactionalRuns } from './transactional-runs.js';
 import { WaitingRoom } from './waiting-room.js';
 
@@ -97,12 +99,17 @@ export class IdempotencyEngine {
       this.reject(operation, error);
       throw error;
     }
+    const { telemetry } = this.options;
+    const run = (inner: typeof work) =>
+      this.runOpen(operation, (attempt) => {
+        attempt.outgoing = this.outgoing;
+        return inner(attempt);
+      });
     const leave = this.running.enter();
     try {
-      return await this.runOpen(operation, (attempt) => {
-        attempt.outgoing = this.outgoing;
-        return work(attempt);
-      });
+      return await (telemetry === undefined
+        ? run(work)
+        : watchedRun(telemetry, operation, work, run));
     } finally {
       leave();
     }
@@ -125,15 +132,20 @@ export class IdempotencyEngine {
     if (this.closing.signal.aborted && first.isInner !== true) {
       throw shuttingDown();
     }
-    const leave = this.running.enter();
-    try {
-      await this.ensureReady();
-      return await this.batches.run(operations, (fresh) => {
+    const { telemetry } = this.options;
+    const run = (inner: typeof work) =>
+      this.batches.run(operations, (fresh) => {
         for (const { attempt } of fresh) {
           attempt.outgoing = this.outgoing;
         }
-        return work(fresh);
+        return inner(fresh);
       });
+    const leave = this.running.enter();
+    try {
+      await this.ensureReady();
+      return await (telemetry === undefined
+        ? run(work)
+        : watchedBatch(telemetry, first, work, run));
     } finally {
       leave();
       operations.forEach(({ id }) => this.waitingRoom.call(id));
@@ -216,6 +228,7 @@ export class IdempotencyEngine {
     work: (attempt: Attempt) => Promise<Outcome>,
   ): Promise<RunResult> {
     this.leases.keep(attempt);
+    attempt.onLost = () => this.options.emit('onLeaseLost', attemptEvent(operation, attempt));
     const leave = this.running.enter(() => {
       attempt.lose('The application is shutting down.');
       this.leases.drop(attempt);

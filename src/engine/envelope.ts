@@ -19,10 +19,12 @@ export interface Envelope {
   readonly kind: 'http' | 'value' | 'error' | 'steps';
   readonly meta: Readonly<Record<string, unknown>>;
   readonly body: Uint8Array;
+  /** The W3C `traceparent` of the run that recorded it, where somebody watched. */
+  readonly trace?: string | undefined;
 }
 
-export function encodeEnvelope({ kind, meta, body }: Envelope): Uint8Array {
-  const head = Buffer.from(JSON.stringify({ kind, meta }));
+export function encodeEnvelope({ kind, meta, body, trace }: Envelope): Uint8Array {
+  const head = Buffer.from(JSON.stringify({ kind, meta, trace }));
   const bytes = Buffer.allocUnsafe(HEAD_AT + head.length + body.length);
   MAGIC.copy(bytes, 0);
   bytes[2] = ENVELOPE_VERSION;
@@ -31,6 +33,11 @@ export function encodeEnvelope({ kind, meta, body }: Envelope): Uint8Array {
   bytes.set(body, HEAD_AT + head.length);
   bytes.writeUInt32BE(crc32(bytes.subarray(7)), 3);
   return bytes;
+}
+
+/** The same envelope, of a run with that trace. */
+export function withTrace(envelope: Uint8Array, trace: string): Uint8Array {
+  return encodeEnvelope({ ...decodeEnvelope(envelope), trace });
 }
 
 /**
@@ -63,9 +70,9 @@ export function decodeEnvelope(stored: Uint8Array | null): Envelope {
   };
 }
 
-function decodeHead(head: Buffer): Pick<Envelope, 'kind' | 'meta'> {
+function decodeHead(head: Buffer): Omit<Envelope, 'body'> {
   try {
-    return JSON.parse(head.toString()) as Pick<Envelope, 'kind' | 'meta'>;
+    return JSON.parse(head.toString()) as Omit<Envelope, 'body'>;
   } catch {
     throw unreadable('it was not written by this library');
   }

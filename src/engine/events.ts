@@ -35,6 +35,10 @@ export interface IdempotencyHooks {
   onRejected?(event: IdempotencyEvent & { readonly code: IdempotencyCode }): void;
   /** The attempt follows one that died: its lease ran out before an outcome was recorded. */
   onTakenOver?(event: AttemptEvent): void;
+  /** A duplicate waited for another attempt of its key, for so many milliseconds, and waits no longer. */
+  onWaited?(event: IdempotencyEvent & { readonly ms: number }): void;
+  /** The attempt was given up while it ran: its lease was lost, or it outlived `maxDuration` or the shutdown. */
+  onLeaseLost?(event: AttemptEvent): void;
   /** The attempt failed and the key was given back, so that a retry runs. */
   onReleased?(event: AttemptEvent): void;
   /** The attempt ended without a known outcome. */
@@ -63,5 +67,13 @@ export function emitterFor(hooks: IdempotencyHooks): Emit {
     // async, so that a hook which answers a promise cannot disturb by its rejection either
     const call = async (): Promise<void> => hook?.call(hooks, event);
     void call().catch(() => undefined);
+  };
+}
+
+/** Tells one after the other. */
+export function both(first: Emit, second: Emit): Emit {
+  return (name, event) => {
+    first(name, event);
+    second(name, event);
   };
 }

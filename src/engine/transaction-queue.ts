@@ -1,7 +1,9 @@
 import { answerOf, checkSameRequest, inProgress } from './answers.js';
+import type { Emit } from './events.js';
 import type { Operation, RunResult } from './operation.js';
 import type { BeginResult } from './store.js';
 import { jittered, pause } from './timing.js';
+import { WaitTime } from './wait-time.js';
 
 const FIRST_POLL_MS = 25;
 const SLOWEST_POLL_MS = 250;
@@ -26,6 +28,7 @@ export class TransactionQueue {
 
   constructor(
     private readonly closing: AbortSignal,
+    private readonly emit: Emit,
     /** Whether the running code is inside of a transaction, and so has a connection that others wait for. */
     private readonly isInside: () => boolean,
   ) {}
@@ -36,15 +39,33 @@ export class TransactionQueue {
     begin: () => Promise<Begun | Met>,
     perform: (begun: Begun) => Promise<RunResult>,
   ): Promise<RunResult> {
+    const waiting = new WaitTime(this.emit, operation);
+    const performed = (begun: Begun) => {
+      waiting.end();
+      return perform(begun);
+    };
+    try {
+      return await this.queue(operation, waiting, begin, performed);
+    } finally {
+      waiting.end();
+    }
+  }
+
+  private async queue<Begun extends object>(
+    operation: Operation,
+    waiting: WaitTime,
+    begin: () => Promise<Begun | Met>,
+    perform: (begun: Begun) => Promise<RunResult>,
+  ): Promise<RunResult> {
     const deadline = performance.now() + operation.policy.waitTimeoutMs;
     if (this.isInside()) {
       // what it sees is not committed yet, and no answer for anybody else
-      return this.ask(operation, deadline, begin, perform, () => undefined);
+      return this.ask(operation, deadline, waiting, begin, perform, () => undefined);
     }
     for (;;) {
       const flight = this.flights.get(operation.id);
       if (flight === undefined) {
-        return this.lead(operation, deadline, begin, perform);
+        return this.lead(operation, deadline, waiting, begin, perform);
       }
       const met = await flight.met;
       if (met !== undefined) {
@@ -55,6 +76,7 @@ export class TransactionQueue {
       }
       checkSameRequest(flight.fingerprint, operation.fingerprint);
       const left = this.timeToWait(operation, deadline);
+      waiting.begin();
       const timeOut = new AbortController();
       await Promise.race([
         flight.over,
@@ -68,6 +90,7 @@ export class TransactionQueue {
   private async lead<Begun extends object>(
     operation: Operation,
     deadline: number,
+    waiting: WaitTime,
     begin: () => Promise<Begun | Met>,
     perform: (begun: Begun) => Promise<RunResult>,
   ): Promise<RunResult> {
@@ -77,7 +100,7 @@ export class TransactionQueue {
     const { fingerprint, id } = operation;
     this.flights.set(id, { fingerprint, met: meeting.promise, over: flying.promise });
     try {
-      const answer = this.ask(operation, deadline, begin, perform, meeting.resolve);
+      const answer = this.ask(operation, deadline, waiting, begin, perform, meeting.resolve);
       // where the store does not answer one, it does not answer the others either
       answer.catch((error: unknown) => meeting.reject(error));
       return await answer;
@@ -91,6 +114,7 @@ export class TransactionQueue {
   private async ask<Begun extends object>(
     operation: Operation,
     deadline: number,
+    waiting: WaitTime,
     begin: () => Promise<Begun | Met>,
     perform: (begun: Begun) => Promise<RunResult>,
     meet: (met: Held | undefined) => void,
@@ -112,6 +136,7 @@ export class TransactionQueue {
       }
       meet(undefined);
       const left = this.timeToWait(operation, deadline);
+      waiting.begin();
       await pause(jittered(Math.min(delay, left)), this.closing);
       delay = Math.min(delay * 2, SLOWEST_POLL_MS);
     }

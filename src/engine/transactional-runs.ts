@@ -3,6 +3,7 @@ import type { Attempt } from './attempt.js';
 import { MOST_RUNS, pauseAfter } from './conflict-runs.js';
 import type { EngineOptions } from './engine-options.js';
 import { IdempotencyError } from './errors.js';
+import { attemptEvent } from './events.js';
 import { failpoint } from './failpoints.js';
 import { KeepAlive } from './keep-alive.js';
 import type { Operation, Outcome, RunResult } from './operation.js';
@@ -21,14 +22,14 @@ export class TransactionalRuns {
   private readonly queue: TransactionQueue;
 
   constructor(
-    options: EngineOptions,
+    private readonly options: EngineOptions,
     recorder: Recorder,
     private readonly running: RunningOperations,
     closing: AbortSignal,
   ) {
     this.opening = new TransactionalBegin(options);
     this.ending = new TransactionalEnd(options, recorder, this.opening);
-    this.queue = new TransactionQueue(closing, () => this.opening.isInside());
+    this.queue = new TransactionQueue(closing, options.emit, () => this.opening.isInside());
   }
 
   /** @throws IdempotencyError as `IdempotencyEngine.run`, and `…_TRANSACTION_BROKEN`, `…_TRANSACTION_CONFLICT` */
@@ -91,7 +92,7 @@ export class TransactionalRuns {
       const working = transaction.run(() => work(attempt));
       const ended = await (this.opening.isInside()
         ? working
-        : Promise.race([working, givenUp(attempt)]));
+        : Promise.race([working, this.givenUp(operation, attempt)]));
       attempt.finish();
       const { outcome, problem } = attempt.progress.conclude(ended);
       if (outcome.type === 'complete' || outcome.type === 'tombstone') {
@@ -115,17 +116,19 @@ export class TransactionalRuns {
       await transaction.rollback();
     }
   }
-}
 
-/** Work that does not end must not keep its key: what it still does is refused. */
-function givenUp(attempt: Attempt): Promise<never> {
-  return new Promise((_, reject) => {
-    attempt.onLost = ({ message }) =>
-      reject(
-        new IdempotencyError(
-          'IDEMPOTENCY_TRANSACTION_BROKEN',
-          `${message} It was rolled back, and nothing of it was kept. Try again with the same key.`,
-        ),
-      );
-  });
+  /** Work that does not end must not keep its key: what it still does is refused. */
+  private givenUp(operation: Operation, attempt: Attempt): Promise<never> {
+    return new Promise((_, reject) => {
+      attempt.onLost = ({ message }) => {
+        this.options.emit('onLeaseLost', attemptEvent(operation, attempt));
+        reject(
+          new IdempotencyError(
+            'IDEMPOTENCY_TRANSACTION_BROKEN',
+            `${message} It was rolled back, and nothing of it was kept. Try again with the same key.`,
+          ),
+        );
+      };
+    });
+  }
 }

@@ -1,4 +1,5 @@
 import type { IdempotencyStore } from '../engine/store.js';
+import type { Telemetry } from '../engine/telemetry.js';
 import { CachedStore } from './cached/cached.store.js';
 import type { CacheLimits } from './cached/record-cache.js';
 import { EncryptedStore } from './encrypted/encrypted.store.js';
@@ -10,9 +11,11 @@ export function layered(
   wanted: {
     readonly encryption: EncryptionKeys | undefined;
     readonly replayCache: CacheLimits | undefined;
+    readonly telemetry: Telemetry | undefined;
   },
 ): IdempotencyStore {
-  const { encryption, replayCache } = wanted;
-  const sealed = encryption === undefined ? store : new EncryptedStore(store, encryption);
+  const { encryption, replayCache, telemetry } = wanted;
+  const watched = telemetry?.watch(store) ?? store;
+  const sealed = encryption === undefined ? watched : new EncryptedStore(watched, encryption);
   return replayCache === undefined ? sealed : new CachedStore(sealed, replayCache);
 }

@@ -306,6 +306,8 @@ describe.each(platforms)('secrets on %s', (platform) => {
         'onReplayed',
         'onRejected',
         'onTakenOver',
+        'onWaited',
+        'onLeaseLost',
         'onReleased',
         'onUncertain',
         'onExpired',

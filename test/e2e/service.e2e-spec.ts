@@ -410,6 +410,8 @@ describe.each(platforms)('records and hooks of HTTP requests on %s', (platform) 
       'onReplayed',
       'onRejected',
       'onTakenOver',
+      'onWaited',
+      'onLeaseLost',
       'onReleased',
       'onUncertain',
       'onExpired',

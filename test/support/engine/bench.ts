@@ -156,6 +156,7 @@ export class Bench {
       onReplayed: tell('onReplayed'),
       onRejected: tell('onRejected'),
       onTakenOver: tell('onTakenOver'),
+      onLeaseLost: tell('onLeaseLost'),
       onReleased: tell('onReleased'),
       onUncertain: tell('onUncertain'),
       onParked: tell('onParked'),
