@@ -88,6 +88,17 @@ describe('a batch', () => {
     expect(await statesOf(bench)).toEqual(['completed', 'completed', 'completed']);
   });
 
+  it('tells of each lease that it loses', async () => {
+    const bench = await Bench.started();
+    bench.store.breakDown(fails, 'renew');
+    void bench.engine.runBatch(
+      KEYS.map((key) => bench.operation({ key })),
+      () => new Promise(() => {}),
+    );
+    await pass(20_000);
+    expect(bench.told).toEqual(['onLeaseLost', 'onLeaseLost', 'onLeaseLost']);
+  });
+
   it('that failed may run again, and counts', async () => {
     const bench = await Bench.started();
     expect(await batch(bench, KEYS, () => RELEASE as never)).toBe('executed executed executed');

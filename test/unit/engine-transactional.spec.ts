@@ -597,6 +597,7 @@ describe('an owner that is busy elsewhere', () => {
     expect(transactions.count('rollback')).toBe(1);
     // also when its work never ends
     expect(await answer).toBe('TRANSACTION_BROKEN');
+    expect(bench.told).toEqual(['onLeaseLost', 'onRejected']);
     expect(await run('second')).toBe('executed');
     end('mine');
     expect(await run('third')).toBe('replayed second');

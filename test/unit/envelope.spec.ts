@@ -1,7 +1,12 @@
 import { crc32 } from 'node:zlib';
 import { jest } from '@jest/globals';
 import fc from 'fast-check';
-import { decodeEnvelope, encodeEnvelope, type Envelope } from '../../src/engine/envelope.js';
+import {
+  decodeEnvelope,
+  encodeEnvelope,
+  withTrace,
+  type Envelope,
+} from '../../src/engine/envelope.js';
 import { IdempotencyError } from '../../src/engine/errors.js';
 
 jest.setTimeout(60_000); // for a machine that is busy; alone it takes a second
@@ -59,6 +64,15 @@ describe('the envelope', () => {
     const larger = Buffer.concat([Buffer.from('before'), bytes, Buffer.from('after')]);
     const stored = new Uint8Array(larger.buffer, larger.byteOffset + 6, bytes.length);
     expect(Buffer.from(decodeEnvelope(stored).body).toString()).toBe('hello');
+  });
+
+  it('takes the trace of its run along, and is the same without one', () => {
+    const envelope = { kind: 'value', meta: { a: 1 }, body: Buffer.from('hello') } as const;
+    const plain = encodeEnvelope(envelope);
+    expect(Buffer.from(plain).subarray(11).toString()).toBe('{"kind":"value","meta":{"a":1}}hello');
+    expect(decodeEnvelope(plain)).toEqual(envelope);
+    const traced = withTrace(withTrace(plain, 'earlier'), 'trace');
+    expect(decodeEnvelope(traced)).toEqual({ ...envelope, trace: 'trace' });
   });
 
   it('keeps a megabyte of every byte', () => {

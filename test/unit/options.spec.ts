@@ -95,6 +95,7 @@ const WRONG_IN_THE_MODULE: readonly Wrong[] = [
     /there is no option 'replayCache.size'.*maxEntries, maxBytes, maxAge/,
   ],
   ['cleanup.every', '1m', "'1m'", /there is no option 'cleanup.every'.*interval, batchSize/],
+  ['telemetry', true, 'true', /Write openTelemetry\(\)/],
   ['hooks', [], '[]', /Write an object with functions/],
   ['hooks.onReplayed', 'log', "'log'", /Write a function/],
   ['hooks.onDone', 'log', "'log'", /there is no option 'hooks.onDone'.*onExecuted/],
