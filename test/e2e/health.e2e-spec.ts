@@ -212,6 +212,24 @@ describe('health', () => {
     expect(store.count('countRecords')).toBe(1);
   });
 
+  it('can be looked at without Terminus', async () => {
+    const store = new ProbeStore(memoryStore());
+    const service = await start(store);
+    await send(service, { path: '/work/done', key: 'a' });
+    await send(service, { path: '/work/done', key: 'b' });
+    const idempotency = service.app.get(IdempotencyService);
+    await idempotency.ping();
+    expect(await idempotency.count()).toBe(2);
+    expect(await idempotency.count({ state: 'completed' }, 1)).toBe(1);
+    expect(await idempotency.count({ state: 'expired' })).toBe(0);
+    await expect(idempotency.count({ state: 'lost' as never })).rejects.toThrow(
+      /option 'state' is 'lost'. Write one of .*'expired'/,
+    );
+    await expect(idempotency.count({}, 0)).rejects.toThrow(/'upTo' is 0. Write a whole number/);
+    store.breakDown(fails, 'ping');
+    await expect(idempotency.ping()).rejects.toThrow();
+  });
+
   it.each([
     [{ timeout: 'soon' }, /option 'timeout' is 'soon'/],
     [{ maxParked: -1 }, /option 'maxParked' is -1. Write a whole number/],
