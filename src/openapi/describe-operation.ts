@@ -92,10 +92,12 @@ function isWritten(response: object | undefined): response is Response {
   return response !== undefined && !('$ref' in response);
 }
 
-function problemsOf({ required, policy }: RouteSettings): Map<string, IdempotencyCode[]> {
+function problemsOf(settings: RouteSettings): Map<string, IdempotencyCode[]> {
+  const { required, policy, authorizeReplay } = settings;
   const codes: IdempotencyCode[] = [
     ...(required ? (['IDEMPOTENCY_KEY_MISSING'] as const) : []),
     'IDEMPOTENCY_KEY_INVALID',
+    ...(authorizeReplay === undefined ? [] : (['IDEMPOTENCY_REPLAY_FORBIDDEN'] as const)),
     'IDEMPOTENCY_IN_PROGRESS',
     'IDEMPOTENCY_OUTCOME_UNCERTAIN',
     'IDEMPOTENCY_RESULT_UNAVAILABLE',

@@ -57,7 +57,13 @@ class OrdersController {
   }
 
   @Post('strict')
-  @Idempotent({ strictKey: true, maxKeyLength: 40, keyPattern: /^[a-z]+$/i, expiredKeys: 'rerun' })
+  @Idempotent({
+    strictKey: true,
+    maxKeyLength: 40,
+    keyPattern: /^[a-z]+$/i,
+    expiredKeys: 'rerun',
+    authorizeReplay: () => false,
+  })
   strict() {
     return {};
   }
@@ -177,6 +183,7 @@ describe.each(platforms)('the OpenAPI document on %s', (platform) => {
     expect(pay['400']!.description).not.toContain('IDEMPOTENCY_KEY_MISSING');
     const { responses: strict } = operation(document, '/api/v1/orders/strict');
     expect(strict['409']!.description).not.toContain('IDEMPOTENCY_KEY_EXPIRED');
+    expect(strict['403']!.description).toBe('`IDEMPOTENCY_REPLAY_FORBIDDEN`');
   });
 
   it('tells of the header of a replay where there may be one', async () => {
