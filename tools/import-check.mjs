@@ -8,7 +8,6 @@ import { createRequire, register } from 'node:module';
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 
 const entries = {
-  'nestjs-idempotency/redis': ['redisStore'],
   'nestjs-idempotency/client': [
     'IdempotencyClientError',
     'contentKey',
@@ -39,6 +38,7 @@ const entries = {
     'tick',
   ],
   'nestjs-idempotency/openapi': ['documentIdempotency'],
+  'nestjs-idempotency/redis': ['redisStore'],
   'nestjs-idempotency/typeorm': [
     'CreateIdempotencyRecord1764000000000',
     'IdempotencyRecord',
