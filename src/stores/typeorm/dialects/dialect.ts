@@ -93,9 +93,11 @@ export abstract class Dialect {
   /** Is the transaction over after a statement that was answered so? Unknown counts as no. */
   abstract isOver(runner: QueryRunner, answer: unknown): boolean;
 
-  /** Was the claim committed with what its transaction did, or undone? */
+  /** Was the claim committed with what its transaction did, or undone? Before it, it may have had a lease. */
   async isKept({ send }: Connection, { id, owner }: Claim): Promise<boolean> {
-    const sql = `SELECT 1 FROM ${this.names.table} WHERE id = ? AND owner = ?`;
+    const sql =
+      `SELECT 1 FROM ${this.names.table} WHERE id = ? AND owner = ? ` +
+      `AND state = ${stateCode('uncertain')} AND lease_until IS NULL`;
     const rows = (await send(this.placed(sql), [this.token(id), this.token(owner)])) as Row[];
     return rows.length > 0;
   }
