@@ -1,13 +1,26 @@
 import type { Fresh } from '../../src/engine/batch-runs.js';
-import { Bench, complete, pass, RELEASE, useFakeTime } from '../support/engine/bench.js';
-import { fails, hangs, losesReply } from '../support/engine/probe-store.js';
+import {
+  Bench,
+  complete,
+  pass,
+  RELEASE,
+  STORE_TIMEOUT,
+  useFakeTime,
+  type OperationOptions,
+} from '../support/engine/bench.js';
+import { fails, hangs, late, losesReply } from '../support/engine/probe-store.js';
 
 useFakeTime();
 
 const KEYS = ['a', 'b', 'c'];
 
-function batch(bench: Bench, keys = KEYS, end = () => complete('done')): Promise<string> {
-  const operations = keys.map((key) => bench.operation({ key }));
+function batch(
+  bench: Bench,
+  keys = KEYS,
+  end = () => complete('done'),
+  options: OperationOptions = {},
+): Promise<string> {
+  const operations = keys.map((key) => bench.operation({ key, ...options }));
   const work = async (fresh: readonly Fresh[]) => {
     bench.runs += 1;
     return fresh.map(end);
@@ -45,10 +58,33 @@ describe('a batch', () => {
 
   it('does not wait for a store that hangs', async () => {
     const bench = await Bench.started();
-    bench.store.plan('claimMany', hangs);
+    bench.store.breakDown(hangs, 'claimMany', 'ping');
     const answer = batch(bench);
-    await pass(1_000);
+    await pass(2 * STORE_TIMEOUT);
     expect(await answer).toBe('IDEMPOTENCY_STORE_UNAVAILABLE');
+  });
+
+  it('is given the time of as many claims by a store that is slow', async () => {
+    const bench = await Bench.started();
+    bench.store.plan('claimMany', late(2.5 * STORE_TIMEOUT));
+    const answer = batch(bench);
+    await pass(2.5 * STORE_TIMEOUT);
+    expect(await answer).toBe('executed executed executed');
+  });
+
+  it.each([
+    ['than for as many claims', KEYS.length, 60_000],
+    ['than its leases last', 2, 2 * STORE_TIMEOUT],
+  ])('is not waited for longer %s, and then given back', async (_, waits, leaseMs) => {
+    const bench = await Bench.started();
+    bench.store.plan('claimMany', late(5 * STORE_TIMEOUT));
+    const answer = batch(bench, KEYS, undefined, { leaseMs });
+    await pass(waits * STORE_TIMEOUT);
+    expect(await answer).toBe('IDEMPOTENCY_STORE_UNAVAILABLE');
+    await pass(5 * STORE_TIMEOUT);
+    expect(bench.runs).toBe(0);
+    expect(await statesOf(bench)).toEqual([undefined, undefined, undefined]);
+    expect(await batch(bench)).toBe('executed executed executed');
   });
 
   it.each([
