@@ -130,9 +130,9 @@ describe.each(shared)('owners in several processes on %s', (path) => {
     'parks what ends every process that runs it, however it does (%j)',
     async (order) => {
       const attempts = { max: 2 };
-      for (let n = 1; n <= 2; n += 1) {
-        // the next one has to wait until the lease of the one before is over
-        const owner = await start({ lease: '1s', onConcurrent: 'wait', attempts });
+      const given = { lease: '1s', onConcurrent: 'wait', attempts } as const;
+      // each has to wait until the lease of the one before is over
+      for (const owner of await Promise.all([start(given), start(given)])) {
         owner.send({ key });
         expect(await message(owner)).toBe('inside');
         const died = once(owner, 'exit');
@@ -151,6 +151,7 @@ describe.each(shared)('owners in several processes on %s', (path) => {
       await ledger.service.redrive({ key });
       expect(await run({ attempts })).toBe('mine');
     },
+    60_000,
   );
 
   it('lets one of several processes run each key', async () => {
