@@ -86,7 +86,9 @@ describe.each(DIALECTS)('transactions of the store on %s', (dialect) => {
         await transaction.rollback();
       }
       expect(await store.release(claim)).toEqual({ applied: true });
-      expect(await keepStart(claim)).toMatchObject({ attempt: 2, takenOver: false });
+      const next = await keepStart(claim);
+      await next.transaction.rollback();
+      expect(next).toMatchObject({ attempt: 2, takenOver: false });
     });
 
     it('are completed, and told by it, as all others are', async () => {
