@@ -126,16 +126,15 @@ export class BatchRuns {
    */
   private async patiently<T>(asked: Promise<T>, claims: number, deadline: number): Promise<T> {
     const { store, storeTimeoutMs } = this.options;
-    for (let waits = 1; ; waits += 1) {
-      try {
-        return await within(storeTimeoutMs, asked);
-      } catch (error) {
-        const isLate = waits >= claims || performance.now() >= deadline;
-        if (!(error instanceof StoreTimeoutError) || isLate) {
-          throw error;
-        }
-        await within(storeTimeoutMs, store.ping());
+    try {
+      return await within(storeTimeoutMs, asked);
+    } catch (error) {
+      const isLate = claims === 1 || performance.now() >= deadline;
+      if (!(error instanceof StoreTimeoutError) || isLate) {
+        throw error;
       }
+      await within(storeTimeoutMs, store.ping());
+      return this.patiently(asked, claims - 1, deadline);
     }
   }
 

@@ -21,6 +21,7 @@ describe('a message of a transport that knows no acknowledgement', () => {
       end,
       operation: 'x',
       retryMs: 0,
+      onExhausted: 'park',
     });
 
   it('is told once, as an event, that its handler threw', () => {
