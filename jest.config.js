@@ -1,5 +1,5 @@
-/** The engine holds the promise: next to nothing in it goes untested. Raise or lower it here only. */
-const engineCoverage = { lines: 99, branches: 98, functions: 100, statements: 99 };
+/** The engine holds the promise: nothing in it goes untested. */
+const engineCoverage = { lines: 100, branches: 100, functions: 100, statements: 100 };
 
 /** Files that compile to nothing, which v8 would report as never run. */
 const typesOnly = [

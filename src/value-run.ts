@@ -55,7 +55,7 @@ export async function runForValue<T>(
         case 'store':
           return kept(encodeError(error));
         case 'uncertain':
-          return { type: 'uncertain' };
+          return { type: 'uncertain', failure: encodeFailure(error) };
         default:
           return { type: 'release', failure: encodeFailure(error) };
       }

@@ -8,10 +8,11 @@ import { failpoint } from './failpoints.js';
 import { newOwner } from './identity.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import { claimRequest, type Operation, type Outcome, type RunResult } from './operation.js';
+import { giveBack } from './owner-write.js';
 import type { Recorder } from './recorder.js';
 import type { RunningOperations } from './running-operations.js';
 import type { ClaimRequest, ClaimResult, CompleteRequest, SettleResult } from './store.js';
-import { within } from './timing.js';
+import { StoreTimeoutError, within } from './timing.js';
 
 /** One of the operations that nobody has carried out yet. */
 export interface Fresh {
@@ -105,30 +106,48 @@ export class BatchRuns {
     requests: readonly ClaimRequest[],
     askedAt: number,
   ): Promise<readonly ClaimResult[]> {
-    const { store, storeTimeoutMs } = this.options;
     await failpoint('claim:before');
-    const asked = store.claimMany(requests);
+    const asked = this.options.store.claimMany(requests);
+    const lease = Math.min(...requests.map(({ leaseMs }) => leaseMs));
     try {
-      const answers = await within(storeTimeoutMs, asked);
-      if (requests.every(({ leaseMs }) => performance.now() - askedAt < leaseMs)) {
+      const answers = await this.patiently(asked, requests.length, askedAt + lease);
+      if (performance.now() - askedAt < lease) {
         return answers;
       }
       throw new Error('The claims were over before the store had answered.');
     } catch (error) {
       // made, or made yet
-      void Promise.allSettled([within(storeTimeoutMs, asked)]).then(() => this.giveBack(requests));
+      void this.giveBack(requests, asked);
       const isOurs =
         error instanceof IdempotencyError && error.code !== 'IDEMPOTENCY_STORE_UNAVAILABLE';
       throw isOurs ? error : storeUnavailable(error);
     }
   }
 
-  /** Nothing of it will run. */
-  private async giveBack(requests: readonly ClaimRequest[]): Promise<void> {
+  /**
+   * What failed before, the store claims one by one. So as long as it answers others, it is given as much time as
+   * for as many claims, while the first of them is not over.
+   */
+  private async patiently<T>(asked: Promise<T>, claims: number, deadline: number): Promise<T> {
     const { store, storeTimeoutMs } = this.options;
-    const released = requests.map(async ({ id, owner }) => store.release({ id, owner }, false));
-    // what is not given back ends with its lease
-    await Promise.allSettled([within(storeTimeoutMs, Promise.allSettled(released))]);
+    try {
+      return await within(storeTimeoutMs, asked);
+    } catch (error) {
+      const isLate = claims === 1 || performance.now() >= deadline;
+      if (!(error instanceof StoreTimeoutError) || isLate) {
+        throw error;
+      }
+      await within(storeTimeoutMs, store.ping());
+      return this.patiently(asked, claims - 1, deadline);
+    }
+  }
+
+  /** Nothing of it will run. */
+  private async giveBack(
+    requests: readonly ClaimRequest[],
+    asked?: Promise<unknown>,
+  ): Promise<void> {
+    await Promise.all(requests.map((request) => giveBack(this.options, request, asked)));
   }
 
   private async settle(

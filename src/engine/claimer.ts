@@ -3,10 +3,12 @@ import { Attempt } from './attempt.js';
 import type { EngineOptions } from './engine-options.js';
 import { IdempotencyError } from './errors.js';
 import { isExhausted, parkUnrun } from './exhausted.js';
+import { attemptEvent } from './events.js';
 import { failpoint } from './failpoints.js';
 import { newOwner } from './identity.js';
 import { windowOf } from './key-time.js';
 import { claimRequest, type Operation, type RunResult } from './operation.js';
+import { giveBack } from './owner-write.js';
 import { keyExpired } from './retention.js';
 import { StepKeeper } from './step-keeper.js';
 import { Steps } from './steps.js';
@@ -88,7 +90,7 @@ export class Claimer {
   ): Promise<Attempt> {
     const expired = keyExpired(operation, result.now);
     if (expired !== undefined) {
-      await this.giveBack(request);
+      await giveBack(this.options, request);
       throw expired;
     }
     if (isExhausted(operation, result)) {
@@ -97,11 +99,7 @@ export class Claimer {
     }
     const steps = await this.stepsOf(operation, request, result);
     if (result.takenOver) {
-      this.options.emit('onTakenOver', {
-        handler: operation.handler,
-        record: operation.id,
-        attempt: result.attempt,
-      });
+      this.options.emit('onTakenOver', attemptEvent(operation, result));
     }
     const ttlMs = windowOf(operation.identity.key, operation.policy.ttlMs, result.now);
     const keeperOf = (attempt: Attempt) => new StepKeeper(this.options, operation, attempt);
@@ -117,7 +115,7 @@ export class Claimer {
     try {
       return Steps.decode(steps, operation.fingerprint, operation.policy.maxResultBytes);
     } catch (error) {
-      await this.giveBack(claim);
+      await giveBack(this.options, claim);
       throw error;
     }
   }
@@ -156,7 +154,7 @@ export class Claimer {
       }
       asking.isUnheard = true;
     }
-    void this.giveBack(request, answer);
+    void giveBack(this.options, request, answer);
     throw storeUnavailable(failure);
   }
 
@@ -166,17 +164,6 @@ export class Claimer {
     const renewal = this.options.store.renew([request], request.leaseMs);
     const renewed = await within(Math.max(1, deadline - askedAt), renewal);
     return renewed.has(request.owner) ? askedAt : undefined;
-  }
-
-  /** The claim was made, or may be made yet, and the handler will not run. */
-  private async giveBack(claim: Claim, answer?: Promise<unknown>): Promise<void> {
-    const { storeTimeoutMs } = this.options;
-    await Promise.allSettled([answer && within(storeTimeoutMs, answer)]);
-    try {
-      await within(storeTimeoutMs, this.options.store.release(claim, false));
-    } catch {
-      // the lease ends by itself
-    }
   }
 }
 

@@ -23,13 +23,9 @@ export async function parkUnrun(
   { store, storeTimeoutMs, emit }: EngineOptions,
   operation: Operation,
   claim: Claim & { readonly attempt: number },
-  before?: () => Promise<unknown>,
 ): Promise<never> {
-  const park = async () => {
-    await before?.();
-    return store.park({ id: claim.id, owner: claim.owner }, null);
-  };
-  const settled = await within(storeTimeoutMs, park()).catch((error: unknown) => {
+  const parking = store.park({ id: claim.id, owner: claim.owner }, null);
+  const settled = await within(storeTimeoutMs, parking).catch((error: unknown) => {
     throw storeUnavailable(error);
   });
   if (settled.applied) {

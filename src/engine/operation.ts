@@ -59,7 +59,8 @@ export type Outcome =
   | ReleasedOutcome
   /** Failed as often as it may. */
   | { readonly type: 'park'; readonly failure: Uint8Array | null }
-  | { readonly type: 'uncertain' }
+  /** `failure`: as of one that is released, which in a transaction it is. */
+  | { readonly type: 'uncertain'; readonly failure?: Uint8Array }
   /** Others were in the way (`attempt.runsAgain(error)`), and nothing was answered yet: undo, and run it again. */
   | { readonly type: 'again' };
 

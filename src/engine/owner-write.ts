@@ -1,7 +1,8 @@
 import type { Attempt } from './attempt.js';
 import type { EngineOptions } from './engine-options.js';
 import { claimRequest, type Operation } from './operation.js';
-import type { ClaimResult, SettleResult } from './store.js';
+import type { Claim, ClaimResult, SettleResult } from './store.js';
+import { within } from './timing.js';
 
 const RESCUES = 3;
 
@@ -31,4 +32,32 @@ export function claimAnew(
 ): Promise<ClaimResult> {
   const request = claimRequest(operation, owner, mask);
   return store.claim(effectBegun ? { ...request, effectStarted: true } : request);
+}
+
+/**
+ * Gives back a claim that nothing will run for, as if it had never been made. Never throws: at worst its lease
+ * ends by itself.
+ *
+ * @param asked the claim may be made yet, until this is answered
+ */
+export async function giveBack(
+  { store, storeTimeoutMs }: EngineOptions,
+  { id, owner }: Claim,
+  asked?: Promise<unknown>,
+): Promise<void> {
+  const release = async (): Promise<void> => {
+    try {
+      await within(storeTimeoutMs, store.release({ id, owner }, false));
+    } catch {
+      // away
+    }
+  };
+  let isAnswered = asked === undefined;
+  const answered = Promise.allSettled([asked]).then(() => (isAnswered = true));
+  await within(storeTimeoutMs, answered).catch(() => undefined);
+  await release();
+  if (!isAnswered) {
+    await answered;
+    await release();
+  }
 }

@@ -113,6 +113,16 @@ export interface CountFilter {
   readonly scope?: string;
 }
 
+export interface BeginRequest extends ClaimRequest {
+  /**
+   * The claim is committed with its lease before the transaction begins: its start counts also when the transaction
+   * is undone or its owner dies, and its owner settles it then. Means nothing inside of another transaction.
+   *
+   * @default false
+   */
+  readonly keepStart?: boolean;
+}
+
 export interface IdempotencyStore {
   /** For people: `memory`, `postgres`, `mariadb`, … */
   readonly name: string;
@@ -257,12 +267,14 @@ export interface StoreTransactions {
    * - What is written in it, the record included, is seen by nobody before `commit`, and is gone after
    *   `rollback`, or when its owner dies or falls silent for `leaseMs`.
    * - `busy`: somebody else has the record in an open transaction. Answered at once, holding nothing.
+   * - A live claim of the same owner becomes part of the transaction without being counted again, and is after
+   *   `rollback` what it was.
    * - Inside of an open transaction of this store it becomes a part of that one.
    * - If the work commits by itself, the record is left `uncertain`.
    *
    * `watch` is told of work that leaves the transaction, and may throw to forbid it.
    */
-  begin(request: ClaimRequest, watch: (escape: Escape) => void): Promise<BeginResult>;
+  begin(request: BeginRequest, watch: (escape: Escape) => void): Promise<BeginResult>;
 
   /**
    * Opens a transaction without a record, for one step of an operation that owns its record already. Its owner

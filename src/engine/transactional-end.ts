@@ -4,14 +4,22 @@ import type { EngineOptions } from './engine-options.js';
 import { IdempotencyError } from './errors.js';
 import { attemptEvent } from './events.js';
 import { failpoint } from './failpoints.js';
-import type { KeptOutcome, Operation, Outcome, ReleasedOutcome, RunResult } from './operation.js';
-import { claimAnew } from './owner-write.js';
+import { encodeFailure } from './last-failure.js';
+import type { KeptOutcome, Operation, Outcome, RunResult } from './operation.js';
+import { claimAnew, giveBack, writeAsOwner } from './owner-write.js';
 import type { Recorder } from './recorder.js';
-import type { StoreTransaction } from './store.js';
+import type { ClaimResult, StoreTransaction } from './store.js';
 import { jittered, pause, within } from './timing.js';
 import { broken, conflict } from './transaction-errors.js';
 import { isMet } from './transaction-queue.js';
 import type { Begun, TransactionalBegin } from './transactional-begin.js';
+
+/** These say nothing of the work. */
+const NOT_COUNTED = new Set([
+  'IDEMPOTENCY_STORE_UNAVAILABLE',
+  'IDEMPOTENCY_TRANSACTION_CONFLICT',
+  'IDEMPOTENCY_IN_PROGRESS',
+]);
 
 /** Ends the transactions of attempts: their effects and their outcome stand, or neither does. */
 export class TransactionalEnd {
@@ -28,23 +36,46 @@ export class TransactionalEnd {
     outcome: Exclude<Outcome, { type: 'again' }>,
   ): Promise<RunResult> {
     const { attempt, transaction, escapes, conflict: lastConflict } = begun;
-    // undone, it must not be told as carried out: one that cannot be kept is forgotten
-    const isToKeep = outcome.type === 'complete';
-    const isOurs = escapes.failure !== undefined || lastConflict !== undefined;
-    if (isToKeep && !isOurs && !transaction.isLeft) {
-      return this.keepFailure(operation, attempt, outcome);
+    const ours =
+      escapes.failure ?? (lastConflict === undefined ? undefined : conflict(lastConflict));
+    if (ours !== undefined) {
+      await this.giveUp(operation, begun, ours);
+      if (!begun.isCounted && !transaction.isLeft) {
+        this.options.emit('onReleased', attemptEvent(operation, attempt));
+      }
+      throw ours;
     }
-    if (this.isToCount(operation, begun, outcome) && !isOurs) {
-      return this.countFailure(operation, begun, outcome);
+    if (transaction.isLeft) {
+      this.options.emit('onUncertain', attemptEvent(operation, attempt));
+      return { type: 'executed' };
+    }
+    // undone, it must not be told as carried out: one that cannot be kept is forgotten
+    if (outcome.type === 'complete') {
+      return this.keepFailure(operation, begun, outcome);
     }
     await this.keepNewSteps(operation, begun);
-    const event = attemptEvent(operation, attempt);
-    this.options.emit(transaction.isLeft ? 'onUncertain' : 'onReleased', event);
-    escapes.check();
-    if (lastConflict !== undefined) {
-      throw conflict(lastConflict);
+    if (begun.isCounted) {
+      return this.recorder.settle(operation, attempt, undone(outcome));
     }
+    this.options.emit('onReleased', attemptEvent(operation, attempt));
     return { type: 'executed' };
+  }
+
+  /** The attempt has come to no outcome of its own, and is undone: what is left of it is its count. */
+  async giveUp(operation: Operation, begun: Begun, error: unknown): Promise<void> {
+    const { attempt, transaction } = begun;
+    await this.keepNewSteps(operation, begun);
+    if (transaction.isLeft) {
+      this.options.emit('onUncertain', attemptEvent(operation, attempt));
+    } else if (begun.isCounted) {
+      const isOurs = error instanceof IdempotencyError && NOT_COUNTED.has(error.code);
+      const outcome: Outcome =
+        isOurs || begun.isLetGo === true
+          ? { type: 'release', counted: false }
+          : { type: 'release', failure: encodeFailure(error) };
+      // the winner's outcome is for the next who comes
+      await this.recorder.settle(operation, attempt, outcome).catch(() => undefined);
+    }
   }
 
   async complete(
@@ -121,7 +152,7 @@ export class TransactionalEnd {
     }
     const deadline = performance.now() + this.options.storeTimeoutMs;
     for (let delay = 10; performance.now() < deadline; delay = Math.min(delay * 2, 250)) {
-      const met = await this.opening.begin(operation).catch(() => undefined);
+      const met = await this.opening.look(operation, attempt).catch(() => undefined);
       if (met !== undefined && !isMet(met)) {
         await met.transaction.rollback();
         return false;
@@ -140,73 +171,36 @@ export class TransactionalEnd {
   }
 
   /** What was done outside of the database has happened, although its attempt has not. */
-  async keepNewSteps(
-    operation: Operation,
-    { attempt, transaction, steps, durable }: Begun,
-  ): Promise<void> {
+  private async keepNewSteps(operation: Operation, begun: Begun): Promise<void> {
+    const { attempt, transaction, steps, durable, isCounted } = begun;
     if (steps.durable <= durable || transaction.isLeft || this.opening.isInside()) {
       return;
     }
     const { store, storeTimeoutMs, emit } = this.options;
-    const keep = async (): Promise<void> => {
-      if ((await claimAnew(this.options, operation, attempt)).type === 'claimed') {
-        await store.keepSteps(attempt, steps.encode());
-        await store.release(attempt);
-      }
-    };
-    await within(storeTimeoutMs, keep()).catch(() =>
-      emit('onRecordingFailed', { ...attemptEvent(operation, attempt), final: true }),
-    );
-  }
-
-  /** What is around a part decides about it, and what committed by itself has not failed. */
-  private isToCount(
-    { policy }: Operation,
-    { transaction }: Begun,
-    outcome: Outcome,
-  ): outcome is ReleasedOutcome {
-    const isUndone = !transaction.isLeft && !this.opening.isInside();
-    return (
-      policy.attempts !== undefined &&
-      isUndone &&
-      outcome.type === 'release' &&
-      outcome.counted !== false
-    );
-  }
-
-  /** The start of the attempt was undone with everything else, so that it is claimed anew to be counted. */
-  private async countFailure(
-    operation: Operation,
-    { attempt, steps, durable }: Begun,
-    outcome: ReleasedOutcome,
-  ): Promise<RunResult> {
-    const { store, storeTimeoutMs, emit } = this.options;
-    const claim = async (): Promise<boolean> => {
-      const isOurs = (await claimAnew(this.options, operation, attempt)).type === 'claimed';
-      if (isOurs && steps.durable > durable) {
-        await store.keepSteps(attempt, steps.encode());
-      }
-      return isOurs;
-    };
+    const keep = () => store.keepSteps(attempt, steps.encode());
     try {
-      if (await within(storeTimeoutMs, claim())) {
-        return await this.recorder.settle(operation, attempt, outcome);
+      if (isCounted) {
+        const claim = () => claimAnew(this.options, operation, attempt);
+        await within(storeTimeoutMs, writeAsOwner(keep, claim));
+      } else if ((await this.claimAnew(operation, attempt)).type === 'claimed') {
+        await within(storeTimeoutMs, keep());
+        await within(storeTimeoutMs, store.release(attempt));
       }
     } catch {
       emit('onRecordingFailed', { ...attemptEvent(operation, attempt), final: true });
     }
-    emit('onReleased', attemptEvent(operation, attempt));
-    return { type: 'executed' };
   }
 
   /** The effects are undone; the failure itself is the outcome to keep. */
   private async keepFailure(
     operation: Operation,
-    attempt: Attempt,
+    { attempt, isCounted }: Begun,
     outcome: KeptOutcome,
   ): Promise<RunResult> {
-    const claiming = claimAnew(this.options, operation, attempt);
-    const claim = await within(this.options.storeTimeoutMs, claiming).catch(() => undefined);
+    if (isCounted) {
+      return this.recorder.settle(operation, attempt, outcome);
+    }
+    const claim = await this.claimAnew(operation, attempt).catch(() => undefined);
     if (claim?.type === 'held' && claim.record.state === 'completed') {
       return answerOf(claim.record, operation.fingerprint, claim.now);
     }
@@ -216,5 +210,28 @@ export class TransactionalEnd {
       return { type: 'executed' };
     }
     return this.recorder.settle(operation, attempt, outcome);
+  }
+
+  /** Its claim was undone with everything else. One that comes too late is given back. */
+  private async claimAnew(operation: Operation, attempt: Attempt): Promise<ClaimResult> {
+    const claiming = claimAnew(this.options, operation, attempt);
+    try {
+      return await within(this.options.storeTimeoutMs, claiming);
+    } catch (error) {
+      void giveBack(this.options, attempt, claiming);
+      throw error;
+    }
+  }
+}
+
+/** What was undone is neither in doubt nor done. */
+function undone(outcome: Outcome): Outcome {
+  switch (outcome.type) {
+    case 'uncertain':
+      return { ...outcome, type: 'release' };
+    case 'tombstone':
+      return { type: 'release' };
+    default:
+      return outcome;
   }
 }

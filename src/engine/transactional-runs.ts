@@ -60,12 +60,15 @@ export class TransactionalRuns {
       await pauseAfter(runs);
       const { steps, durable } = begun;
       const carried = steps.durable > 0 ? steps.encode() : undefined;
-      const next = await this.opening.begin(operation, carried).catch(async (error: unknown) => {
-        await this.ending.keepNewSteps(operation, begun);
-        throw error;
-      });
+      const { owner } = attempt;
+      const next = await this.opening
+        .begin(operation, { owner, steps: carried })
+        .catch(async (error: unknown) => {
+          await this.ending.giveUp(operation, begun, error);
+          throw error;
+        });
       if (isMet(next)) {
-        await this.ending.keepNewSteps(operation, begun);
+        await this.ending.giveUp(operation, begun, inProgress());
         return this.answer(operation, next);
       }
       begun = { ...next, durable };
@@ -82,7 +85,9 @@ export class TransactionalRuns {
   /** One transaction from its claim to its end. */
   private async once(operation: Operation, begun: Begun, work: Work): Promise<RunResult | 'again'> {
     const { attempt, transaction } = begun;
+    let concluded: ReturnType<Attempt['progress']['conclude']>;
     const leave = this.running.enter(() => {
+      begun.isLetGo = true;
       attempt.lose('The application is shutting down.');
       void transaction.rollback();
     });
@@ -94,27 +99,32 @@ export class TransactionalRuns {
         ? working
         : Promise.race([working, this.givenUp(operation, attempt)]));
       attempt.finish();
-      const { outcome, problem } = attempt.progress.conclude(ended);
+      concluded = attempt.progress.conclude(ended);
+      const { outcome } = concluded;
       if (outcome.type === 'complete' || outcome.type === 'tombstone') {
         if (outcome.returned === true) {
           return await this.ending.complete(operation, begun, outcome);
         }
       }
+    } catch (error) {
       await transaction.rollback();
-      if (outcome.type === 'again') {
-        return 'again';
-      }
-      const result = await this.ending.fail(operation, begun, outcome);
-      if (problem !== undefined && result.type === 'executed') {
-        throw problem;
-      }
-      return result;
+      await this.ending.giveUp(operation, begun, error);
+      throw error;
     } finally {
       alive?.stop();
       leave();
       // does nothing where it has ended
       await transaction.rollback();
     }
+    const { outcome, problem } = concluded;
+    if (outcome.type === 'again') {
+      return 'again';
+    }
+    const result = await this.ending.fail(operation, begun, outcome);
+    if (problem !== undefined && result.type === 'executed') {
+      throw problem;
+    }
+    return result;
   }
 
   /** Work that does not end must not keep its key: what it still does is refused. */

@@ -4,7 +4,7 @@ import type { Ended, Settlement } from './settlement.js';
 
 /**
  * For transports that deliver once and know nothing of acknowledgements: requests get what there is to tell, and an
- * event that is being processed elsewhere is skipped.
+ * event that was processed before, or is being processed elsewhere, is skipped.
  */
 export class PlainSettlement implements Settlement {
   constructor(private readonly message: IncomingMessage) {}
@@ -19,6 +19,9 @@ export class PlainSettlement implements Settlement {
       case 'rejected':
         return end.value;
       case 'failed':
+        if (end.isReplay && !this.message.isRequest) {
+          return undefined; // processed before, and told of then
+        }
         throw end.error;
       case 'refused': {
         const { code } = end.error;

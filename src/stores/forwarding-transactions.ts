@@ -1,6 +1,6 @@
 import type {
+  BeginRequest,
   BeginResult,
-  ClaimRequest,
   Claim,
   CompleteRequest,
   Escape,
@@ -20,7 +20,7 @@ export class ForwardingTransactions implements StoreTransactions {
     return this.inner.isInside();
   }
 
-  begin(request: ClaimRequest, watch: (escape: Escape) => void): Promise<BeginResult> {
+  begin(request: BeginRequest, watch: (escape: Escape) => void): Promise<BeginResult> {
     return this.inner.begin(request, watch);
   }
 

@@ -56,6 +56,8 @@ describe.each(DIALECTS)('shutting down over %s', (dialect) => {
     (await observer.getRepository(EntryEntity).find()).map(({ name }) => name);
 
   it.each(MODES)('lets a running %s operation end, and begins no other', async (mode) => {
+    const store = new TypeOrmStore(observer);
+    await store.init();
     const running = await start({ lease: '300ms', storeTimeout: '300ms' });
     const dataSource = running.get(DataSource);
     const gate = new TestGate();
@@ -66,6 +68,7 @@ describe.each(DIALECTS)('shutting down over %s', (dialect) => {
       return 'done';
     });
     await gate.reached;
+    const begunAt = await store.ping();
     const closed = running.close();
     let attempts = 0;
     await eventually(async () => {
@@ -73,15 +76,13 @@ describe.each(DIALECTS)('shutting down over %s', (dialect) => {
       const code = await service.execute({ key }, () => 'x').catch(codeOf);
       return code === 'IDEMPOTENCY_SHUTTING_DOWN';
     }, 'nothing new is begun');
-    // longer than its lease, which has to be renewed for that
-    await new Promise((resolve) => setTimeout(resolve, 700));
+    const isOver = async (): Promise<boolean> => (await store.ping()) > begunAt + 600;
+    await eventually(isOver, 'its lease would be over, had it not been renewed');
     gate.open();
     expect(await answer).toBe('done');
     await closed;
     app = undefined;
     expect((await names()).sort()).toEqual(['after', 'before']);
-    const store = new TypeOrmStore(observer);
-    await store.init();
     expect(
       (await store.list({ limit: 10 })).map(({ key, state }) => key === 'k' && state),
     ).toContain('completed');

@@ -39,20 +39,44 @@ describe.each(servers)('a transaction on %s whose connection is lost', (path) =>
   const add = async (name: string): Promise<void> => {
     await ledger.dataSource.query(`INSERT INTO entry (name) VALUES ('${name}')`);
   };
-  const place = (during?: () => Promise<unknown>): Promise<number> =>
-    ledger.service.execute({ key }, async () => {
+  const place = (during?: () => Promise<unknown>, options: object = {}): Promise<number> =>
+    ledger.service.execute({ key, ...options }, async () => {
       await add(key);
       await during?.();
       return (runs += 1);
     });
   const unavailable = { code: 'IDEMPOTENCY_STORE_UNAVAILABLE', retryAfterSeconds: 1 };
 
-  it('answers its success when only the answer to COMMIT was lost', async () => {
-    const sprung = proxy.cutAt('COMMIT', 'answered');
-    const first = await place();
-    await sprung;
+  it.each([{}, { attempts: { max: 2 } }])(
+    'answers its success when only the answer to COMMIT was lost (%j)',
+    async (options) => {
+      let sprung: Promise<void> | undefined;
+      const first = await place(async () => {
+        sprung = proxy.cutAt('COMMIT', 'answered');
+      }, options);
+      await sprung;
+      expect(await home.committed()).toEqual([key]);
+      expect(await place(undefined, options)).toBe(first);
+    },
+  );
+
+  it('counts no attempt whose COMMIT was lost, and gives it back', async () => {
+    const options = { attempts: { max: 2 } };
+    for (let n = 0; n < 3; n += 1) {
+      const lost = place(async () => void proxy.cutAt('COMMIT', 'before'), options);
+      await expect(lost).rejects.toMatchObject(unavailable);
+    }
+    expect(await place(undefined, options)).toBe(runs);
     expect(await home.committed()).toEqual([key]);
-    expect(await place()).toBe(first);
+  });
+
+  it('gives back an attempt whose start was lost on its way', async () => {
+    const options = { attempts: { max: 1 } };
+    const sprung = proxy.cutAt('COMMIT', 'answered');
+    await expect(place(undefined, options)).rejects.toMatchObject(unavailable);
+    await sprung;
+    await eventually(async () => (await home.service.find({ key })) === null, 'it is given back');
+    expect(await place(undefined, options)).toBe(runs);
   });
 
   it('says that it was not committed when COMMIT was lost, and a retry runs', async () => {

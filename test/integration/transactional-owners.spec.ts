@@ -1,10 +1,11 @@
 import 'reflect-metadata';
-import { fork, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { Logger } from '@nestjs/common';
 import { TestGate } from '../support/gate.js';
 import { eventually } from '../support/http.js';
 import { ledgerPaths, openLedger, type Ledger } from '../support/ledger.js';
+import { message, startOwner, stop } from '../support/owner-process.js';
 import type { Owner } from '../support/transactional-owner.js';
 
 beforeAll(() => Logger.overrideLogger(false));
@@ -31,19 +32,8 @@ describe.each(shared)('owners in several processes on %s', (path) => {
   });
 
   const start = async (given: Partial<Owner> = {}): Promise<ChildProcess> => {
-    const owner: Owner = {
-      dataSource: ledger.database.options,
-      ...(path === 'mysql-statements' && { dialect: 'mysql' as const }),
-      lease: '30s',
-      onConcurrent: 'reject',
-      ...given,
-    };
-    const support = `${import.meta.dirname}/../support`;
-    const child = fork(`${support}/transactional-owner.ts`, [JSON.stringify(owner)], {
-      execArgv: ['--import', `${support}/typeorm-loader.mjs`],
-    });
+    const child = await startOwner(ledger, path, given);
     children.push(child);
-    expect(await message(child)).toBe('ready');
     return child;
   };
   const run = (options: object = {}) =>
@@ -135,6 +125,34 @@ describe.each(shared)('owners in several processes on %s', (path) => {
     expect(await run({ onConcurrent: 'wait', waitTimeout: '10s' })).toBe('mine');
     expect(await ledger.committed()).toEqual([`${key}-mine`]);
   });
+
+  it.each([{ exits: true }, undefined])(
+    'parks what ends every process that runs it, however it does (%j)',
+    async (order) => {
+      const attempts = { max: 2 };
+      const given = { lease: '1s', onConcurrent: 'wait', attempts } as const;
+      // each has to wait until the lease of the one before is over
+      for (const owner of await Promise.all([start(given), start(given)])) {
+        owner.send({ key });
+        expect(await message(owner)).toBe('inside');
+        const died = once(owner, 'exit');
+        if (order === undefined) owner.kill('SIGKILL');
+        else owner.send(order);
+        await died;
+      }
+      const next = run({ attempts, onConcurrent: 'wait', waitTimeout: '15s' });
+      await expect(next).rejects.toMatchObject({ code: 'IDEMPOTENCY_PARKED' });
+      await expect(run({ attempts })).rejects.toMatchObject({ code: 'IDEMPOTENCY_PARKED' });
+      expect(await ledger.service.find({ key })).toMatchObject({
+        state: 'parked',
+        lastError: null,
+      });
+      expect(await ledger.committed()).toEqual([]);
+      await ledger.service.redrive({ key });
+      expect(await run({ attempts })).toBe('mine');
+    },
+    60_000,
+  );
 
   it('lets one of several processes run each key', async () => {
     const owners = await Promise.all([1, 2, 3].map(() => start({ onConcurrent: 'wait' })));
@@ -284,25 +302,4 @@ async function answer(owner: ChildProcess): Promise<unknown> {
     if (told !== 'inside') return (told as { value: unknown }).value;
     owner.send({});
   }
-}
-
-/** The next message of the child; fails when it ends without one. */
-async function message(child: ChildProcess): Promise<unknown> {
-  const over = new AbortController();
-  const { signal } = over;
-  const ended = once(child, 'exit', { signal }).then(([code]) => {
-    throw new Error(`the process ended with code ${String(code)}`);
-  });
-  const [told] = (await Promise.race([once(child, 'message', { signal }), ended]).finally(() => {
-    over.abort();
-    ended.catch(() => undefined);
-  })) as [unknown];
-  return told;
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const ended = once(child, 'exit');
-  child.kill('SIGKILL');
-  await ended;
 }

@@ -58,6 +58,71 @@ describe.each(DIALECTS)('transactions of the store on %s', (dialect) => {
     },
   );
 
+  describe('whose start is kept', () => {
+    const keepStart = async (claim: ReturnType<typeof request>) => {
+      const begun = await store.transactions.begin({ ...claim, keepStart: true }, () => undefined);
+      if (begun.type !== 'claimed') throw new Error(begun.type);
+      return begun;
+    };
+
+    it('are claims with a lease after a rollback, and become part of the next one', async () => {
+      const claim = request();
+      const { id, owner } = claim;
+      const first = await keepStart(claim);
+      await first.transaction.run(() => add(`undone-${id}`));
+      await first.transaction.rollback();
+      expect(await store.find(id)).toMatchObject({
+        state: 'in-progress',
+        owner,
+        fence: first.fence,
+        attemptsStarted: 1,
+      });
+      expect(await names()).not.toContain(`undone-${id}`);
+      const other = await store.transactions.begin({ ...claim, owner: token() }, () => undefined);
+      expect(other).toMatchObject({ type: 'held', record: { state: 'in-progress', owner } });
+      for (const again of [await keepStart(claim), undefined]) {
+        const transaction = again?.transaction ?? (await begin(claim));
+        expect(again ?? first).toMatchObject({ attempt: 1, fence: first.fence, takenOver: false });
+        await transaction.rollback();
+      }
+      expect(await store.release(claim)).toEqual({ applied: true });
+      const next = await keepStart(claim);
+      await next.transaction.rollback();
+      expect(next).toMatchObject({ attempt: 2, takenOver: false });
+    });
+
+    it('are completed, and told by it, as all others are', async () => {
+      const claim = request();
+      const { id, owner } = claim;
+      const { transaction } = await keepStart(claim);
+      await transaction.run(() => add(`kept-${id}`));
+      await transaction.complete({ id, owner, result: randomBytes(10), ttlMs: 60_000 });
+      await transaction.commit();
+      expect(await names()).toContain(`kept-${id}`);
+      expect(await store.find(id)).toMatchObject({
+        state: 'completed',
+        attemptsStarted: 1,
+        attemptsFinished: 1,
+      });
+      const again = await store.transactions.begin({ ...claim, keepStart: true }, () => undefined);
+      expect(again).toMatchObject({ type: 'held', record: { state: 'completed', owner } });
+    });
+
+    it('follow one whose lease ran out, of which they tell', async () => {
+      const claim = { ...request(), leaseMs: 1_000 };
+      const { transaction } = await keepStart(claim);
+      await transaction.rollback();
+      const next = { ...claim, owner: token() };
+      for (;;) {
+        const begun = await store.transactions.begin({ ...next, keepStart: true }, () => undefined);
+        if (begun.type !== 'claimed') continue;
+        expect(begun).toMatchObject({ attempt: 2, takenOver: true });
+        await begun.transaction.rollback();
+        break;
+      }
+    });
+  });
+
   it('do nothing on a rollback that comes after their commit', async () => {
     const claim = request();
     const transaction = await begin(claim);

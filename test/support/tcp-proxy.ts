@@ -5,6 +5,8 @@ export interface TcpProxy {
   readonly port: number;
   /** `through`: forwards. `cut`: resets every connection. `silent`: accepts, and forwards nothing. */
   mode(mode: 'through' | 'cut' | 'silent'): void;
+  /** From now on everything is on its way for so long. */
+  slowDown(ms: number): void;
   /**
    * Cuts the connection on which the client sends `text` next: before it reaches the server, or when the
    * server answers. Resolves when that has happened.
@@ -15,6 +17,7 @@ export interface TcpProxy {
 
 export async function startTcpProxy(target: { host: string; port: number }): Promise<TcpProxy> {
   let current: 'through' | 'cut' | 'silent' = 'through';
+  let delayMs = 0;
   const sockets = new Set<Socket>();
   let trap: { text: string; when: 'before' | 'answered'; sprung: () => void } | undefined;
   const server = createServer((client) => {
@@ -39,7 +42,8 @@ export async function startTcpProxy(target: { host: string; port: number }): Pro
           upstream.removeAllListeners('data').once('data', cut);
         }
         if (current === 'through') {
-          to.write(chunk);
+          if (delayMs === 0) to.write(chunk);
+          else setTimeout(() => to.write(chunk), delayMs);
         }
       });
       from.on('error', () => to.destroy());
@@ -56,6 +60,9 @@ export async function startTcpProxy(target: { host: string; port: number }): Pro
   const destroyAll = (): void => sockets.forEach((socket) => socket.destroy());
   return {
     port: (server.address() as AddressInfo).port,
+    slowDown(ms) {
+      delayMs = ms;
+    },
     mode(mode) {
       current = mode;
       if (mode === 'cut') {

@@ -16,13 +16,21 @@ export interface Owner {
   readonly dialect?: DialectName;
   readonly lease: `${number}s`;
   readonly onConcurrent: 'reject' | 'wait';
+  readonly attempts?: { readonly max: number };
 }
 
-const { dialect, lease, onConcurrent, ...given } = JSON.parse(process.argv[2]!) as Owner;
+const { dialect, lease, onConcurrent, attempts, ...given } = JSON.parse(process.argv[2]!) as Owner;
 const dataSource = await new DataSource(given.dataSource).initialize();
 const store = new TypeOrmStore(dataSource, dialect === undefined ? {} : { dialect });
 const app = await NestFactory.createApplicationContext(
-  IdempotencyModule.forRoot({ store, mode: 'transactional', cleanup: false, lease, onConcurrent }),
+  IdempotencyModule.forRoot({
+    store,
+    mode: 'transactional',
+    cleanup: false,
+    lease,
+    onConcurrent,
+    ...(attempts !== undefined && { attempts }),
+  }),
   { logger: false },
 );
 const service = app.get(IdempotencyService);
@@ -34,7 +42,10 @@ process.on('message', ({ key }: { key?: string }) => {
   const running = service.execute({ key }, async () => {
     await insert(`${key}-1`);
     process.send!('inside');
-    const [{ fails }] = (await once(process, 'message')) as [{ fails?: boolean }];
+    const [{ fails, exits }] = (await once(process, 'message')) as [
+      { fails?: boolean; exits?: boolean },
+    ];
+    if (exits === true) process.exit(1);
     await insert(`${key}-2`);
     if (fails === true) throw new Error('told to fail');
     return process.pid;

@@ -8,6 +8,7 @@ import {
   useFakeTime,
 } from '../support/engine/bench.js';
 import { fails, hangs, late } from '../support/engine/probe-store.js';
+import { transactionalBench } from '../support/engine/transactional-store.js';
 
 useFakeTime();
 
@@ -241,3 +242,23 @@ describe('work that breaks off without an outcome', () => {
     expect(await bench.run('third')).toBe('executed');
   });
 });
+
+describe('an outcome that the caller may not see any more', () => {
+  it.each(['lease', 'transactional'] as const)('is refused in %s mode', async (mode) => {
+    const [bench] = await transactionalBench();
+    await bench.run('mine', { mode });
+    const replay = (mayReplay: boolean) =>
+      bench.engine.run({ ...bench.operation({ mode }), mayReplay: async () => mayReplay }, never);
+    await expect(replay(false)).rejects.toMatchObject({ code: 'IDEMPOTENCY_REPLAY_FORBIDDEN' });
+    expect(bench.events.at(-1)).toEqual({
+      hook: 'onRejected',
+      code: 'IDEMPOTENCY_REPLAY_FORBIDDEN',
+    });
+    expect((await replay(true)).type).toBe('replayed');
+    expect(bench.told.at(-1)).toBe('onReplayed');
+  });
+});
+
+const never = (): never => {
+  throw new Error('It ran.');
+};

@@ -384,6 +384,19 @@ describe('work that commits by itself', () => {
     },
   );
 
+  it('is in doubt when it succeeds where that is refused', async () => {
+    const answer = bench.work(
+      async () => {
+        await transactions.current!.leave();
+        return 'mine';
+      },
+      { ...MODE, strict: true },
+    );
+    expect(await answer).toBe('TRANSACTION_BROKEN');
+    expect(bench.told).toEqual(['onEscaped', 'onUncertain', 'onRejected']);
+    expect(await run('second')).toBe('OUTCOME_UNCERTAIN');
+  });
+
   it.each([RELEASE, failed(complete('no'))])('is in doubt when it fails', async (end) => {
     expect(await leaves(end)).toBe('executed');
     expect(bench.told).toEqual(['onUncertain']);

@@ -1,6 +1,6 @@
 import type {
+  BeginRequest,
   BeginResult,
-  ClaimRequest,
   CompleteRequest,
   Escape,
   StoreTransaction,
@@ -19,7 +19,7 @@ export class CachedTransactions extends ForwardingTransactions {
   }
 
   override async begin(
-    request: ClaimRequest,
+    request: BeginRequest,
     watch: (escape: Escape) => void,
   ): Promise<BeginResult> {
     const known = this.cache.find(request.id);

@@ -1,4 +1,5 @@
 import type {
+  BeginRequest,
   BeginResult,
   Claim,
   ClaimRequest,
@@ -100,7 +101,7 @@ class EncryptedTransactions extends ForwardingTransactions {
   }
 
   override async begin(
-    request: ClaimRequest,
+    request: BeginRequest,
     watch: (escape: Escape) => void,
   ): Promise<BeginResult> {
     const result = await this.inner.begin(request, watch);

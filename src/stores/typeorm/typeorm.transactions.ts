@@ -1,9 +1,9 @@
 import type { DataSource } from 'typeorm';
 import { IdempotencyError } from '../../engine/errors.js';
 import type {
+  BeginRequest,
   BeginResult,
   Claim,
-  ClaimRequest,
   CompleteRequest,
   StoreTransaction,
   StoreTransactions,
@@ -78,11 +78,12 @@ export class TypeOrmTransactions implements StoreTransactions {
     return whole;
   }
 
-  private async claimed(dialect: Dialect, request: ClaimRequest, watch: Watch) {
+  private async claimed(dialect: Dialect, request: BeginRequest, watch: Watch) {
     const seam = this.prepare(dialect);
     if (seam.current === undefined) {
       const part = Whole.on(dialect, this.dataSource(), seam, watch, request);
-      return { part, claim: await dialect.beginWith(part.connection, request) };
+      const begin = request.keepStart === true ? 'beginKept' : 'beginWith';
+      return { part, claim: await dialect[begin](part.connection, request) };
     }
     const part = await Part.open(seam.current, watch);
     try {
@@ -93,7 +94,7 @@ export class TypeOrmTransactions implements StoreTransactions {
     }
   }
 
-  async begin(request: ClaimRequest, watch: Watch): Promise<BeginResult> {
+  async begin(request: BeginRequest, watch: Watch): Promise<BeginResult> {
     return this.once((dialect) => this.beginOnce(dialect, request, watch));
   }
 
@@ -105,7 +106,7 @@ export class TypeOrmTransactions implements StoreTransactions {
 
   private async beginOnce(
     dialect: Dialect,
-    request: ClaimRequest,
+    request: BeginRequest,
     watch: Watch,
   ): Promise<BeginResult> {
     const { part, claim } = await this.claimed(dialect, request, watch);

@@ -1,4 +1,5 @@
 import type {
+  BeginRequest,
   BeginResult,
   Claim,
   ClaimRequest,
@@ -48,7 +49,7 @@ export class TransactionalStore implements StoreTransactions {
     return this.inside;
   }
 
-  begin(request: ClaimRequest, watch: (escape: Escape) => void): Promise<BeginResult> {
+  begin(request: BeginRequest, watch: (escape: Escape) => void): Promise<BeginResult> {
     return this.met('begin', async () => {
       this.watch = watch;
       if (this.busy.has(request.id)) {
@@ -56,12 +57,17 @@ export class TransactionalStore implements StoreTransactions {
       }
       const now = await this.store.ping();
       const record = await this.store.find(request.id);
-      if (record !== null) {
+      const isOwn = record?.state === 'in-progress' && record.owner === request.owner;
+      if (record !== null && !isOwn) {
         return { type: 'held', record, now };
       }
       this.busy.add(request.id);
       const transaction = new Transaction(this, request);
       this.current = transaction;
+      if (request.keepStart === true) {
+        const claim = await this.store.claim(request);
+        return { ...(claim as Extract<typeof claim, { type: 'claimed' }>), transaction };
+      }
       return {
         type: 'claimed',
         fence: 1n,

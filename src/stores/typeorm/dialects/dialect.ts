@@ -93,9 +93,11 @@ export abstract class Dialect {
   /** Is the transaction over after a statement that was answered so? Unknown counts as no. */
   abstract isOver(runner: QueryRunner, answer: unknown): boolean;
 
-  /** Was the claim committed with what its transaction did, or undone? */
+  /** Was the claim committed with what its transaction did, or undone? Before it, it may have had a lease. */
   async isKept({ send }: Connection, { id, owner }: Claim): Promise<boolean> {
-    const sql = `SELECT 1 FROM ${this.names.table} WHERE id = ? AND owner = ?`;
+    const sql =
+      `SELECT 1 FROM ${this.names.table} WHERE id = ? AND owner = ? ` +
+      `AND state = ${stateCode('uncertain')} AND lease_until IS NULL`;
     const rows = (await send(this.placed(sql), [this.token(id), this.token(owner)])) as Row[];
     return rows.length > 0;
   }
@@ -115,7 +117,8 @@ export abstract class Dialect {
   abstract begin(on: Connection, idleMs: number): Promise<void>;
   /**
    * As `claim`, in the open transaction, and waiting for nobody. The row is written as an uncertain one:
-   * should the work commit by itself, that is what its outcome is. `undefined`: lost a race; begin again.
+   * should the work commit by itself, that is what its outcome is. A live claim of the same owner is taken into the
+   * transaction. `undefined`: lost a race; begin again.
    */
   abstract claimWithin(
     on: Connection,
@@ -130,6 +133,41 @@ export abstract class Dialect {
       await this.giveUp(on);
       throw error;
     }
+  }
+
+  /** As `beginWith`, of a claim that is committed with its lease before. */
+  async beginKept(on: Connection, request: ClaimRequest): Promise<Won | Held | 'busy' | undefined> {
+    const first = await this.beginWith(on, request);
+    if (typeof first !== 'object' || first.type === 'held') return first;
+    try {
+      return await this.keepStart(on, request, first);
+    } catch (error) {
+      await this.giveUp(on);
+      throw error;
+    }
+  }
+
+  /** Commits the claim of the open transaction with its lease, and takes it into the next one. */
+  protected abstract keepStart(
+    on: Connection,
+    request: ClaimRequest,
+    first: Won,
+  ): Promise<Won | undefined>;
+
+  /** Gives the claim of the open transaction its lease. Parameters: lease, id, owner. */
+  protected leaseSql(): string {
+    return (
+      `UPDATE ${this.names.table} SET state = ${stateCode('in-progress')}, ` +
+      `lease_until = ${this.now} + ? WHERE id = ? AND owner = ?`
+    );
+  }
+
+  /** Takes a live claim into the open transaction. Parameters: id, owner. */
+  protected ownSql(): string {
+    return (
+      `UPDATE ${this.names.table} SET state = ${stateCode('uncertain')}, lease_until = NULL ` +
+      `WHERE ${isOwnedSql(this.now)}`
+    );
   }
 
   /**
@@ -446,6 +484,13 @@ export function heldBy(row: Row | undefined): Held | undefined {
   const record = toRecord(row);
   const now = Number(row.now);
   return isLive(record, now) ? { type: 'held', record, now } : undefined;
+}
+
+export function isOwn(
+  held: Held | undefined,
+  { owner }: Pick<Claim, 'owner'>,
+): held is Held & { readonly record: { readonly state: 'in-progress' } } {
+  return held?.record.owner === owner && held.record.state === 'in-progress';
 }
 
 /** What drivers say about an error: a SQLSTATE or name, and a number on MySQL and MariaDB. */

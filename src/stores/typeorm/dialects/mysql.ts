@@ -17,7 +17,7 @@ import {
 import type { Readers, Row } from '../rows.js';
 import { misconfigured } from '../schema.js';
 import type { DialectName, TableNames } from '../schema.js';
-import { Dialect, bytes, heldBy, newMark, withoutLease, won } from './dialect.js';
+import { Dialect, bytes, heldBy, isOwn, newMark, withoutLease, won } from './dialect.js';
 import type { Connection, DriverError, Held, Won } from './dialect.js';
 
 /** Bound as bytes: the text then is safe and exact under any `sql_mode` and connection charset. */
@@ -214,6 +214,9 @@ export class MySqlDialect extends Dialect {
         if (seen === undefined) return undefined;
       }
       const held = heldBy(seen);
+      if (isOwn(held, request)) {
+        return isOurs ? await this.takeOwn(on, request, won(seen as Row, false)) : 'busy';
+      }
       if (held !== undefined || !isOurs) return held ?? 'busy';
       const isWritten = this.readsLock && seen === undefined;
       if (!isWritten && !(await this.writeWithin(on, unleased, seen))) return undefined;
@@ -224,9 +227,40 @@ export class MySqlDialect extends Dialect {
     const row = await this.look(on, request);
     if (row?.owner !== request.owner) return undefined;
     const takenOver = seen !== undefined && isUnsettled(toRecord(seen));
+    return this.marked(on, won(row, takenOver));
+  }
+
+  /** The session keeps its time-out. */
+  protected async keepStart(
+    on: Connection,
+    request: ClaimRequest,
+    { claimed }: Won,
+  ): Promise<Won | undefined> {
+    const { isolationLevel } = this.dataSource.options;
+    const { id, owner, leaseMs } = request;
+    await this.affected(on, this.leaseSql(), [leaseMs, this.token(id), this.token(owner)]);
+    await on.send('COMMIT');
+    if (isolationLevel !== undefined) {
+      await on.send(`SET TRANSACTION ISOLATION LEVEL ${isolationLevel}`);
+    }
+    await on.send('START TRANSACTION');
+    return this.takeOwn(on, request, claimed);
+  }
+
+  private async takeOwn(
+    on: Connection,
+    { id, owner }: Claim,
+    claimed: Won['claimed'],
+  ): Promise<Won | undefined> {
+    const own = [this.token(id), this.token(owner)];
+    const isOurs = (await this.affected(on, `${this.withoutWaiting}${this.ownSql()}`, own)) > 0;
+    return isOurs ? this.marked(on, claimed) : undefined;
+  }
+
+  private async marked(on: Connection, claimed: Won['claimed']): Promise<Won> {
     const mark = newMark();
     await on.send(`SAVEPOINT ${mark}`);
-    return { type: 'won', claimed: won(row, takenOver), mark };
+    return { type: 'won', claimed, mark };
   }
 
   async completeWithin(on: Connection, request: CompleteRequest, mark: string): Promise<boolean> {

@@ -16,7 +16,7 @@ import {
 } from '../rows.js';
 import type { Readers, Row } from '../rows.js';
 import type { TableNames } from '../schema.js';
-import { Dialect, bytes, heldBy, printable, withoutLease, won } from './dialect.js';
+import { Dialect, bytes, heldBy, isOwn, printable, withoutLease, won } from './dialect.js';
 import type { Connection, DriverError, Held, Won } from './dialect.js';
 
 export class PostgresDialect extends Dialect {
@@ -255,6 +255,11 @@ export class PostgresDialect extends Dialect {
       return { type: 'won', claimed: won(seen, false), mark: inserted.xact as string };
     }
     const held = heldBy(seen);
+    if (isOwn(held, request)) {
+      const [[own]] = (await send(this.takeOwnSql(request))) as [Row[], number];
+      if (own === undefined) return 'busy';
+      return { type: 'won', claimed: won(seen as Row, false), mark: own.xact as string };
+    }
     if (held !== undefined) {
       return held;
     }
@@ -280,6 +285,33 @@ export class PostgresDialect extends Dialect {
         mark: row.xact as string,
       }
     );
+  }
+
+  /** One message: a kept start costs one round trip, and one commit, more. */
+  protected override async keepStart(
+    { runner }: Connection,
+    request: ClaimRequest,
+    first: Won,
+  ): Promise<Won | undefined> {
+    const { id, owner, leaseMs } = request;
+    const results = await this.sendTogether(
+      runner,
+      `UPDATE ${this.names.table}
+         SET state = ${stateCode('in-progress')}, lease_until = ${this.now} + ${Number(leaseMs)}::bigint
+         WHERE id = '${hexOnly(id)}'::uuid AND owner = '${hexOnly(owner)}'::uuid;
+       COMMIT; ${this.beginSql(leaseMs)}; ${this.takeOwnSql(request)}`,
+    );
+    const own = results.at(-1)?.rows[0];
+    return own && { ...first, mark: own.xact as string };
+  }
+
+  /** Nobody else is in a transaction with it, nor will be when its lease is over. */
+  private takeOwnSql({ id, owner }: Claim): string {
+    return `
+      UPDATE ${this.names.table} SET state = ${stateCode('uncertain')}, lease_until = NULL
+      WHERE id = '${hexOnly(id)}'::uuid AND owner = '${hexOnly(owner)}'::uuid
+        AND ${isInProgressSql(this.now)} AND pg_try_advisory_xact_lock(${lockOf(id)})
+      RETURNING pg_current_xact_id()::text AS xact`;
   }
 
   async completeWithin(on: Connection, request: CompleteRequest, mark: string): Promise<boolean> {

@@ -17,7 +17,7 @@ import {
 import type { Readers, Row } from '../rows.js';
 import type { TableNames } from '../schema.js';
 import { driverError } from '../errors.js';
-import { Dialect, bytes, heldBy, newMark, printable, withoutLease, won } from './dialect.js';
+import { Dialect, bytes, heldBy, isOwn, newMark, printable, withoutLease, won } from './dialect.js';
 import type { Connection, DriverError, Held, Won } from './dialect.js';
 
 /** What is used of a better-sqlite3 database. */
@@ -158,12 +158,40 @@ export class SqliteDialect extends Dialect {
     const db = this.handle();
     const seen = this.read(db, request.id);
     const held = heldBy(seen);
-    if (held) return held;
-    this.writeRow(db, withoutLease(request));
+    const isOurs = isOwn(held, request);
+    if (held && !isOurs) return held;
+    if (isOurs) {
+      this.takeOwn(db, request);
+    } else {
+      this.writeRow(db, withoutLease(request));
+    }
+    const takenOver = !isOurs && seen !== undefined && isUnsettled(toRecord(seen));
+    return this.marked(db, won(this.read(db, request.id) as Row, takenOver));
+  }
+
+  /** In one turn of the event loop, in which nobody else can open a transaction. */
+  protected async keepStart(
+    _: Connection,
+    { id, owner, leaseMs }: ClaimRequest,
+    { claimed }: Won,
+  ): Promise<Won> {
+    return withoutBlocking(this.handle(), (db) => {
+      this.prepare(db, this.leaseSql()).run(leaseMs, this.token(id), this.token(owner));
+      this.prepare(db, 'COMMIT').run();
+      this.prepare(db, 'BEGIN IMMEDIATE').run();
+      this.takeOwn(db, { id, owner });
+      return this.marked(db, claimed);
+    });
+  }
+
+  private takeOwn(db: Handle, { id, owner }: Claim): void {
+    this.prepare(db, this.ownSql()).run(this.token(id), this.token(owner));
+  }
+
+  private marked(db: Handle, claimed: Won['claimed']): Won {
     const mark = newMark();
     db.prepare(`SAVEPOINT ${mark}`).run();
-    const takenOver = seen !== undefined && isUnsettled(toRecord(seen));
-    return { type: 'won', claimed: won(this.read(db, request.id) as Row, takenOver), mark };
+    return { type: 'won', claimed, mark };
   }
 
   async completeWithin(_: Connection, request: CompleteRequest, mark: string): Promise<boolean> {
