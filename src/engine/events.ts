@@ -64,8 +64,11 @@ export type Emit = <Name extends keyof IdempotencyHooks>(
 export function emitterFor(hooks: IdempotencyHooks): Emit {
   return (name, event) => {
     const hook = hooks[name] as ((event: unknown) => void) | undefined;
+    if (hook === undefined) {
+      return;
+    }
     // async, so that a hook which answers a promise cannot disturb by its rejection either
-    const call = async (): Promise<void> => hook?.call(hooks, event);
+    const call = async (): Promise<void> => hook.call(hooks, event);
     void call().catch(() => undefined);
   };
 }

@@ -3,7 +3,8 @@ import { pause } from './timing.js';
 /** What runs in this process, so that the application can wait for it before it goes. */
 export class RunningOperations {
   private readonly letGos = new Set<() => void>();
-  private idle = new AbortController();
+  /** Made for those who wait: aborting one for nobody was the dearest part of an operation. */
+  private idle: AbortController | undefined;
 
   /** @param letGo called when nobody waits any longer */
   enter(letGo: () => void = () => undefined): () => void {
@@ -13,8 +14,8 @@ export class RunningOperations {
     return () => {
       this.letGos.delete(entry);
       if (this.letGos.size === 0) {
-        this.idle.abort();
-        this.idle = new AbortController();
+        this.idle?.abort();
+        this.idle = undefined;
       }
     };
   }
@@ -28,6 +29,7 @@ export class RunningOperations {
         this.letGos.forEach((letGo) => letGo());
         return;
       }
+      this.idle ??= new AbortController();
       await pause(left, this.idle.signal);
     }
   }

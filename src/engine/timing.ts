@@ -39,6 +39,15 @@ export function within<T>(ms: number, promise: Promise<T>): Promise<T> {
       () => reject(new StoreTimeoutError(ms)),
       Math.min(ms, LONGEST_TIMER_MS),
     ).unref();
-    promise.then(resolve, reject).finally(() => clearTimeout(timer));
+    promise.then(
+      (answer) => {
+        clearTimeout(timer);
+        resolve(answer);
+      },
+      (error: unknown) => {
+        clearTimeout(timer);
+        reject(error as Error);
+      },
+    );
   });
 }
