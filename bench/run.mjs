@@ -20,6 +20,7 @@ import { microBatches } from './parts/micro-batches.mjs';
 import { outbox } from './parts/outbox.mjs';
 import { peers } from './parts/peers.mjs';
 import { pool } from './parts/pool.mjs';
+import { scale } from './parts/scale.mjs';
 import { storm } from './parts/storm.mjs';
 import { transactions } from './parts/transactions.mjs';
 import { waking } from './parts/waking.mjs';
@@ -39,6 +40,7 @@ const PARTS = {
   outbox,
   'micro-batches': microBatches,
   heap,
+  scale,
 };
 
 const FULL = {
@@ -66,6 +68,8 @@ const FULL = {
   messages: 2_000,
   outboxRounds: 3,
   outboxMessages: 5_000,
+  scaleRows: 10_000_000,
+  scaleMs: 6_000,
 };
 
 /** Shows that everything runs; its figures mean nothing. */
@@ -93,6 +97,8 @@ const QUICK = {
   messages: 100,
   outboxRounds: 1,
   outboxMessages: 300,
+  scaleRows: 100_000,
+  scaleMs: 1_000,
 };
 
 const { positionals, values } = parseArgs({

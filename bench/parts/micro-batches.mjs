@@ -6,7 +6,7 @@ import { createDatabase } from '../lib/databases.mjs';
 import { ms, ratioSpread, table, wholeSpread } from '../lib/format.mjs';
 import { start } from '../lib/ipc.mjs';
 import { expectOnly, ratio, summary } from '../lib/stats.mjs';
-import { run, startApp } from './support.mjs';
+import { loop, newClaim, run, startApp } from './support.mjs';
 
 const CLIENTS = [1, 8, 64, 256];
 const HTTP_CLIENTS = 64;
@@ -146,34 +146,6 @@ async function openDriver(options) {
     },
     close: () => pool.end(),
   };
-}
-
-function newClaim() {
-  return {
-    id: randomBytes(16).toString('hex'),
-    owner: randomBytes(16).toString('hex'),
-    fingerprint: randomBytes(17),
-    scope: null,
-    operation: 'POST /orders',
-    key: 'a key',
-    leaseMs: 60_000,
-    ttlMs: 3_600_000,
-  };
-}
-
-async function loop(once, callers, forMs) {
-  const latencies = [];
-  const startedAt = performance.now();
-  const caller = async () => {
-    while (performance.now() - startedAt < forMs) {
-      const before = performance.now();
-      await once();
-      latencies.push(performance.now() - before);
-    }
-  };
-  await Promise.all(Array.from({ length: callers }, caller));
-  const seconds = (performance.now() - startedAt) / 1000;
-  return { latencies, perSecond: latencies.length / seconds, statuses: {} };
 }
 
 async function overHttp({ rounds, roundMs }) {

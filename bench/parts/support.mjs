@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { start } from '../lib/ipc.mjs';
 
 /** Starts a contender; see `app/main.mjs` for the configuration. */
@@ -20,4 +20,34 @@ export async function run(generator, app, name, job) {
   const result = await generator.ask(name, { port: app.port, ...job });
   const cpuMs = ((await app.ask('cpuMs')) - before) / result.latencies.length;
   return { ...result, cpuMs };
+}
+
+/** For the store itself: a key that nobody has used. */
+export function newClaim() {
+  return {
+    id: randomBytes(16).toString('hex'),
+    owner: randomBytes(16).toString('hex'),
+    fingerprint: randomBytes(17),
+    scope: null,
+    operation: 'POST /orders',
+    key: 'a key',
+    leaseMs: 60_000,
+    ttlMs: 3_600_000,
+  };
+}
+
+/** So many callers do `once` again and again for so many milliseconds. */
+export async function loop(once, callers, forMs) {
+  const latencies = [];
+  const startedAt = performance.now();
+  const caller = async () => {
+    while (performance.now() - startedAt < forMs) {
+      const before = performance.now();
+      await once();
+      latencies.push(performance.now() - before);
+    }
+  };
+  await Promise.all(Array.from({ length: callers }, caller));
+  const seconds = (performance.now() - startedAt) / 1000;
+  return { latencies, perSecond: latencies.length / seconds, statuses: {} };
 }

@@ -1,10 +1,10 @@
 import { describeIdempotencyStore } from '../../src/testing/index.js';
 import { openSqlStore } from '../support/model/sql-store.js';
 import type { SqlStore } from '../support/model/sql-store.js';
-import { storePaths } from '../support/typeorm-stores.js';
+import { partitionedPaths, storePaths } from '../support/typeorm-stores.js';
 
 /** The DataSource types `mysql` and `mariadb` are one driver: once is enough for this many cases. */
-const paths = storePaths().filter(({ path }) => path !== 'mysql');
+const paths = [...storePaths(), ...partitionedPaths()].filter(({ path }) => path !== 'mysql');
 
 /** One per server: here the cases wait in real time. */
 const onRealClock = paths.filter(({ path }) =>

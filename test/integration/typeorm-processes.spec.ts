@@ -1,8 +1,10 @@
 import { expectOneWinner } from '../support/claimers.js';
 import type { Claimer } from '../support/typeorm-claimer.js';
-import { openStore, storePaths } from '../support/typeorm-stores.js';
+import { openStore, partitionedPaths, storePaths } from '../support/typeorm-stores.js';
 
-const shared = storePaths().filter(({ path }) => path !== 'sqlite' && path !== 'mysql');
+const shared = [...storePaths(), ...partitionedPaths()].filter(
+  ({ path }) => path !== 'sqlite' && path !== 'mysql',
+);
 
 describe.each(shared)('TypeOrmStore in several processes on $path', ({ create, options }) => {
   it('lets one claim of each key win, at every turn of the record', async () => {

@@ -24,6 +24,32 @@ export function storePaths(): Path[] {
   return [...paths, ...plain];
 }
 
+/** PostgreSQL with the table divided by hand, as docs/scale.md has it. */
+export function partitionedPaths(): Path[] {
+  return storePaths()
+    .filter(({ path }) => path === 'postgres')
+    .map((path) => ({ ...path, path: 'postgres, partitioned', create: createPartitioned }));
+}
+
+async function createPartitioned(): Promise<TestDatabase> {
+  const database = await createTestDatabase('postgres');
+  const dataSource = await database.open({ synchronize: true });
+  await new TypeOrmStore(dataSource).init();
+  await dataSource.query(`
+    ALTER TABLE idempotency_record RENAME TO template;
+    CREATE TABLE idempotency_record (LIKE template, PRIMARY KEY (id)) PARTITION BY HASH (id);
+    CREATE INDEX ON idempotency_record (sweep_at);
+    DROP TABLE template`);
+  for (let part = 0; part < 4; part++) {
+    await dataSource.query(
+      `CREATE TABLE idempotency_record_${part} PARTITION OF idempotency_record
+       FOR VALUES WITH (MODULUS 4, REMAINDER ${part}) WITH (fillfactor = 80)`,
+    );
+  }
+  await dataSource.destroy();
+  return database;
+}
+
 /** A store whose table is there. */
 export async function openStore(
   database: TestDatabase,

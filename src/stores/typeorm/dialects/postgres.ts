@@ -28,6 +28,8 @@ export class PostgresDialect extends Dialect {
   };
 
   private readonly statements: NamedStatements;
+  /** What clean-up deletes rows by. Their place is the cheapest, but rows of two partitions may have the same. */
+  private handle: 'ctid' | 'id' = 'ctid';
 
   constructor(dataSource: DataSource, names: TableNames, clock?: string) {
     // Not `now()`: that is the start of the transaction.
@@ -60,6 +62,15 @@ export class PostgresDialect extends Dialect {
       [this.names.table],
     );
     return rows.length > 0;
+  }
+
+  override async checkTable(columns: readonly string[]): Promise<void> {
+    await super.checkTable(columns);
+    const table = `${literal(this.names.table)}::regclass`;
+    const [row] = await this.select(
+      `SELECT EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = ${table}) AS divided`,
+    );
+    this.handle = row?.divided === true ? 'id' : 'ctid';
   }
 
   /**
@@ -416,20 +427,21 @@ export class PostgresDialect extends Dialect {
     return new Set(rows.map((row) => row.owner as string));
   }
 
-  /** One instance at a time, and past every row that somebody else holds: nobody waits for cleanup. */
   /** One statement for any number of them, which is planned once. */
   protected override oneOf(ids: readonly string[]): { condition: string; parameters: unknown[] } {
     return { condition: 'id = ANY (?::uuid[])', parameters: [ids] };
   }
 
+  /** One instance at a time, and past every row that somebody else holds: nobody waits for cleanup. */
   async deleteExpired(limit: number): Promise<number> {
+    const { handle } = this;
     const { table } = this.names;
     const sql = `
       WITH clock AS MATERIALIZED (SELECT ${this.now} AS now),
       turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(${this.lockKey()}) AS ours),
       deleted AS (
-        DELETE FROM ${table} WHERE ctid = ANY (ARRAY (
-          SELECT r.ctid FROM turn, clock, ${table} r
+        DELETE FROM ${table} WHERE ${handle} = ANY (ARRAY (
+          SELECT r.${handle} FROM turn, clock, ${table} r
           WHERE turn.ours AND ${isDueSql('now')}
           ORDER BY r.sweep_at LIMIT $1 FOR UPDATE OF r SKIP LOCKED
         ))
