@@ -122,7 +122,7 @@ export class Claimer {
         throw tooManyKeys();
       }
     } catch (error) {
-      await this.giveBack(request);
+      await giveBack(this.options, request);
       throw error;
     }
   }
