@@ -1,19 +1,22 @@
 import { randomBytes } from 'node:crypto';
 import { TypeOrmStore } from '../../src/stores/typeorm/typeorm.store.js';
-import { createTestDatabase, type TestDatabase, type TestDialect } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
 import { EntryEntity } from '../support/ledger.js';
+import { partitionedPaths, storePaths } from '../support/typeorm-stores.js';
 
-const DIALECTS: TestDialect[] = ['sqlite-file', 'postgres', 'mariadb'];
+const paths = [...storePaths(), ...partitionedPaths()].filter(
+  ({ path }) => path !== 'sqlite' && !path.startsWith('mysql'),
+);
 const token = (): string => randomBytes(16).toString('hex');
 
-describe.each(DIALECTS)('transactions of the store on %s', (dialect) => {
+describe.each(paths)('transactions of the store on $path', ({ create }) => {
   let database: TestDatabase;
   let store: TypeOrmStore;
   let names: () => Promise<string[]>;
   let add: (name: string) => Promise<unknown>;
 
   beforeAll(async () => {
-    database = await createTestDatabase(dialect);
+    database = await create();
     const dataSource = await database.open({ synchronize: true, entities: [EntryEntity] });
     store = new TypeOrmStore(dataSource);
     await store.init();
