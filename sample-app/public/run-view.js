@@ -8,7 +8,7 @@ const seconds = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toF
 const OUTCOMES = {
   executed: '✔ executed',
   replayed: '↺ replayed',
-  waited: '⧗ waited',
+  waited: '◷ waited',
   refused: '✘ refused',
   lost: '⚡ no answer',
 };

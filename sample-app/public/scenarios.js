@@ -27,8 +27,7 @@ export const scenarios = [
     text: 'The server does its work, the line breaks before the answer comes, and the client asks again.',
     wishes: 1,
     units: 1,
-    run: (buy) =>
-      buy({ key: uuidv7(), via: '/via/lossy', to: ['over a line that breaks', 'server 1'] }),
+    run: (buy) => buy({ key: uuidv7(), via: '/via/lossy', to: ['a line that breaks', 'server 1'] }),
   },
   {
     id: 'two-servers',

@@ -39,9 +39,7 @@ export class LabController {
   /** Ready when it answers. Needs no key: one that runs already stays. */
   @Put('instances/:role')
   @HttpCode(HttpStatus.NO_CONTENT)
-  async startInstance(
-    @Param('role', new ParseEnumPipe(ROLES)) role: Role,
-  ): Promise<void> {
+  async startInstance(@Param('role', new ParseEnumPipe(ROLES)) role: Role): Promise<void> {
     await this.instances.start(role);
   }
 
