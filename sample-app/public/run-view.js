@@ -28,7 +28,7 @@ export class RunView {
   #timeline = element('ol', { className: 'timeline', ariaLabel: 'Attempts' });
   #end = element('span');
   #verdict = element('p', { className: 'verdict', textContent: 'Under way …' });
-  #counters = element('div', { className: 'counters' });
+  #counters = element('div');
 
   constructor({ id, title }, mode) {
     const axis = element('div', { className: 'axis', ariaHidden: 'true' }, '0', this.#end);
