@@ -28,12 +28,13 @@ const browser = await chromium.launch({
 try {
   const url = await address();
   const page = await browser.newPage({
-    viewport: { width: 1010, height: 600 },
+    viewport: { width: 1080, height: 600 },
     colorScheme: 'light',
   });
   await page.goto(url);
   await press(page, 'off', 'crash');
   await press(page, 'on', 'crash');
+  await page.addStyleTag({ content: 'footer { display: none }' });
   await picture(page, 'retry-lab.png');
   await page.goto(url);
   await press(page, 'off', 'double-click');
