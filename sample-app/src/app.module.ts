@@ -3,6 +3,7 @@ import type { DynamicModule } from '@nestjs/common';
 import { IdempotencyModule } from 'nestjs-idempotency';
 import { AuthModule } from './auth/auth.module.js';
 import type { AuthenticatedRequest } from './auth/users.js';
+import { CheckoutModule } from './checkout/checkout.module.js';
 import { DatabaseModule } from './database/database.module.js';
 import type { DatabaseConfig } from './database/database.options.js';
 import { LabModule } from './lab/lab.module.js';
@@ -28,7 +29,8 @@ export class AppModule {
         OrdersModule,
         PaymentsModule,
         ReceiptsModule,
-        LabModule,
+        CheckoutModule,
+        LabModule.forRoot(database, broker),
       ],
     };
   }

@@ -4,6 +4,7 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import { serveApiDocs } from './api-docs.js';
 import { AppModule } from './app.module.js';
 import type { DatabaseConfig } from './database/database.options.js';
+import { serveLab } from './lab/serve-lab.js';
 import type { Broker } from './messaging/broker.js';
 
 export interface AppOptions {
@@ -34,6 +35,7 @@ export async function createApp(options: AppOptions): Promise<NestExpressApplica
     exposedHeaders: ['ETag', 'Idempotent-Replayed', 'Location', 'Retry-After'],
   });
   serveApiDocs(app);
+  serveLab(app);
   app.enableShutdownHooks();
   return app;
 }

@@ -15,6 +15,7 @@ export function thingsToTry(baseUrl: string): string {
 
   return `
 The orders app is ready on ${url}
+Open it in a browser for the Retry lab, or paste lines into a shell:
 
 # 1. Place an order: the order, the stock and the key are committed together.
 ${post(place)}

@@ -47,6 +47,7 @@ describe.each(databases)('the orders app on %s', (_name, createDatabase) => {
       ),
     );
     expect(Object.fromEntries(keys)).toEqual({
+      'post /checkout': true,
       'post /orders': true,
       'post /orders/{id}/cancel': false,
       'post /orders/{id}/pay': true,

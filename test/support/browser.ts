@@ -59,7 +59,8 @@ export async function serveWebSite(html: string, folder: URL): Promise<WebSite> 
   };
 }
 
-async function moduleOf(file: URL): Promise<string> {
+/** A source as a browser takes it. */
+export async function moduleOf(file: URL): Promise<string> {
   const { code } = await transform(await readFile(file, 'utf8'), {
     swcrc: false,
     jsc: { target: 'es2022', parser: { syntax: 'typescript' } },

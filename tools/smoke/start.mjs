@@ -1,4 +1,4 @@
-/** `npm start` gives a newcomer a running app: its second printed curl line replays the first, and it serves /docs. */
+/** `npm start` gives a newcomer a running app: its second printed curl line replays the first, and it serves the lab and /docs. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -31,7 +31,13 @@ try {
     ['Idempotency-Key'],
   );
   assert.match(await (await fetch(new URL('/docs', docs))).text(), /swagger-ui/);
-  console.log('npm start ok: the second curl line replays, and /docs tells of the key');
+  const page = await fetch(new URL('/', docs));
+  assert.match(await page.text(), /<h1>Retry lab<\/h1>/);
+  const client = await fetch(new URL('/client/index.js', docs));
+  assert.match(await client.text(), /idempotentFetch/);
+  console.log(
+    'npm start ok: the second curl line replays, /docs tells of the key, and / is the lab',
+  );
 } finally {
   // The whole group: npm, its shell and the app.
   if (app.pid) process.kill(-app.pid, 'SIGTERM');

@@ -1,4 +1,4 @@
-import { Controller, Get } from '@nestjs/common';
+import { Controller, Get, HttpCode, HttpStatus, Param, ParseEnumPipe, Put } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { Public } from '../auth/public.decorator.js';
 import { FulfilmentClient } from '../messaging/fulfilment.client.js';
@@ -8,6 +8,8 @@ import { Payment } from '../payments/payment.entity.js';
 import { ChargeAttempt } from '../payments/provider/charge-attempt.entity.js';
 import { Charge } from '../payments/provider/charge.entity.js';
 import { Receipt } from '../receipts/receipt.entity.js';
+import { Instances, ROLES } from './instances.js';
+import type { Role } from './instances.js';
 
 export interface Counters {
   readonly orders: number;
@@ -31,7 +33,15 @@ export class LabController {
   constructor(
     private readonly dataSource: DataSource,
     private readonly fulfilment: FulfilmentClient,
+    private readonly instances: Instances,
   ) {}
+
+  /** Ready when it answers. Needs no key: one that runs already stays. */
+  @Put('instances/:role')
+  @HttpCode(HttpStatus.NO_CONTENT)
+  async startInstance(@Param('role', new ParseEnumPipe(ROLES)) role: Role): Promise<void> {
+    await this.instances.start(role);
+  }
 
   @Get('counters')
   @Public()

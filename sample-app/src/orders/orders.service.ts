@@ -27,9 +27,15 @@ export class OrdersService {
     private readonly transactions: Transactions,
   ) {}
 
-  /** Part of a transactional operation: when the shelf turns out to be empty, there is no order either. */
-  async place(tenant: string, { sku, quantity }: PlaceOrder): Promise<Order> {
-    const { manager } = this.orders;
+  /**
+   * Part of a transactional operation, or of the transaction that `manager` belongs to: when the shelf turns out to
+   * be empty, there is no order either.
+   */
+  async place(
+    tenant: string,
+    { sku, quantity }: PlaceOrder,
+    manager = this.orders.manager,
+  ): Promise<Order> {
     const order: Order = {
       id: randomUUID(),
       tenant,
@@ -42,7 +48,7 @@ export class OrdersService {
       version: 1,
       placedAt: new Date().toISOString(),
     };
-    await this.orders.insert(order);
+    await manager.insert(Order, order);
     await this.inventory.take(manager, sku, quantity);
     return order;
   }

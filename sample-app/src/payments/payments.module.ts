@@ -10,5 +10,6 @@ import { FakePaymentProvider } from './provider/fake-payment-provider.js';
   imports: [TypeOrmModule.forFeature([Payment]), OrdersModule],
   controllers: [PaymentsController],
   providers: [PaymentsService, FakePaymentProvider],
+  exports: [PaymentsService, FakePaymentProvider],
 })
 export class PaymentsModule {}
