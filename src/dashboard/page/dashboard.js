@@ -24,7 +24,7 @@ async function showOverview() {
       ),
     ),
   );
-  const expired = el('span', { class: 'state' }, 'Expired, to be deleted');
+  const expired = el('span', { class: 'state' }, 'Expired');
   const last = el('li', {}, el('div', { class: 'tile' }, count('expired'), expired));
   byId('states').replaceChildren(...tiles, last);
   byId('outbox').hidden = !hasOutbox;

@@ -7,7 +7,7 @@ export const STATES = {
   uncertain: 'Uncertain',
   parked: 'Parked',
   completed: 'Completed',
-  tombstone: 'Done, without a result',
+  tombstone: 'Done, no result',
 };
 
 const ACTIONS = {
@@ -96,7 +96,7 @@ function draw(records, isMore) {
   const heads = ['Record', 'Operation', 'State', 'Attempts', 'Begun'];
   if (isRevealed) heads.splice(1, 0, 'Key', 'Scope');
   const none = el('p', { class: 'empty' }, 'There are no such records.');
-  byId('list').replaceChildren(rows.length === 0 ? none : table('Records', heads, rows));
+  byId('list').replaceChildren(rows.length === 0 ? none : table('Found records', heads, rows));
 }
 
 function rowOf(record) {
