@@ -7,14 +7,25 @@ const [{ files }] = JSON.parse(
 );
 const paths = files.map(({ path }) => path);
 
-for (const needed of ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'dist/index.js']) {
+for (const needed of [
+  'package.json',
+  'README.md',
+  'LICENSE',
+  'CHANGELOG.md',
+  'dist/index.js',
+  'dist/dashboard/page/index.html',
+]) {
   assert.ok(paths.includes(needed), `${needed} is missing from the package.`);
 }
 const code = paths.filter((path) => path.startsWith('dist/'));
 const other = paths.filter((path) => !path.startsWith('dist/'));
 assert.equal(other.length, 4, `The package holds more than it should: ${other.join(', ')}`);
 for (const path of code) {
-  assert.match(path, /\.(js|d\.ts)$/, `${path} does not belong in the package.`);
+  assert.match(
+    path,
+    /\.(js|d\.ts)$|^dist\/dashboard\/page\/\w+\.(html|css)$/,
+    `${path} does not belong in the package.`,
+  );
   assert.doesNotMatch(path, /\.spec\./, `${path} is a test and does not belong in the package.`);
 }
 console.log(`pack-check ok: ${paths.length} files`);
