@@ -26,6 +26,7 @@ const shared = {
     '^nestjs-idempotency/terminus$': '<rootDir>/src/terminus/index.ts',
     '^nestjs-idempotency/client$': '<rootDir>/src/client/index.ts',
     '^nestjs-idempotency/client/messages$': '<rootDir>/src/client/messages/index.ts',
+    '^nestjs-idempotency/dashboard$': '<rootDir>/src/dashboard/index.ts',
     '^nestjs-idempotency/testing$': '<rootDir>/src/testing/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },

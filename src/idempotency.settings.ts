@@ -1,5 +1,5 @@
 import { toMilliseconds, type Duration } from './engine/duration.js';
-import { both, emitterFor, type Emit } from './engine/events.js';
+import { emitterFor, type Emit } from './engine/events.js';
 import type { FailurePolicy } from './engine/failure-policy.js';
 import type { KeyRules } from './engine/key-header.js';
 import type { OperationPolicy } from './engine/operation.js';
@@ -46,6 +46,8 @@ export interface ModuleSettings {
   readonly mask: (key: string) => string | null;
   /** Tells the application's hooks, and the log of what must not pass unseen. */
   readonly emit: Emit;
+  /** Who is told by `emit`: the hooks, and whoever joins them later. */
+  readonly listeners: Set<Emit>;
   readonly cleanup: { readonly intervalMs: number; readonly batchSize: number } | undefined;
   readonly replayCache: CacheLimits | undefined;
   readonly encryption: EncryptionKeys | undefined;
@@ -80,12 +82,17 @@ const DEFAULTS = {
 export function moduleSettings(options: IdempotencyModuleOptions = {}): ModuleSettings {
   checkModuleOptions(options);
   const { cleanup = {}, maskKey, replayCache = false, encryption } = options;
+  const listeners = new Set([
+    emitterFor(options.telemetry?.hooks ?? {}),
+    emitterFor(options.hooks ?? {}),
+  ]);
   const settings: ModuleSettings = {
     options,
+    listeners,
     namespace: options.namespace ?? '',
     storeTimeoutMs: milliseconds(options.storeTimeout ?? '5s'),
     shutdownTimeoutMs: milliseconds(options.shutdownTimeout ?? '10s'),
-    emit: logged(both(emitterFor(options.telemetry?.hooks ?? {}), emitterFor(options.hooks ?? {}))),
+    emit: logged((name, event) => listeners.forEach((tell) => tell(name, event))),
     telemetry: options.telemetry,
     mask: maskKey === undefined ? (key) => key : harmless(maskKey),
     cleanup:

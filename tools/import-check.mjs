@@ -37,6 +37,7 @@ const entries = {
     'memoryStore',
     'tick',
   ],
+  'nestjs-idempotency/dashboard': ['IdempotencyDashboardModule'],
   'nestjs-idempotency/openapi': ['documentIdempotency'],
   'nestjs-idempotency/redis': ['redisStore'],
   'nestjs-idempotency/typeorm': [

@@ -15,6 +15,7 @@ for (const needed of [
   'CHANGELOG.md',
   'dist/index.js',
   bin,
+  'dist/dashboard/page/index.html',
 ]) {
   assert.ok(paths.includes(needed), `${needed} is missing from the package.`);
 }
@@ -22,7 +23,11 @@ const code = paths.filter((path) => path.startsWith('dist/'));
 const other = paths.filter((path) => !path.startsWith('dist/'));
 assert.equal(other.length, 4, `The package holds more than it should: ${other.join(', ')}`);
 for (const path of code) {
-  assert.match(path, /\.(js|d\.ts)$/, `${path} does not belong in the package.`);
+  assert.match(
+    path,
+    /\.(js|d\.ts)$|^dist\/dashboard\/page\/\w+\.(html|css)$/,
+    `${path} does not belong in the package.`,
+  );
   assert.doesNotMatch(path, /\.spec\./, `${path} is a test and does not belong in the package.`);
 }
 console.log(`pack-check ok: ${paths.length} files`);

@@ -1,7 +1,9 @@
 import { Module } from '@nestjs/common';
 import type { DynamicModule } from '@nestjs/common';
 import { IdempotencyModule } from 'nestjs-idempotency';
+import { IdempotencyDashboardModule } from 'nestjs-idempotency/dashboard';
 import { AuthModule } from './auth/auth.module.js';
+import { Public } from './auth/public.decorator.js';
 import type { AuthenticatedRequest } from './auth/users.js';
 import { CheckoutModule } from './checkout/checkout.module.js';
 import { DatabaseModule } from './database/database.module.js';
@@ -24,6 +26,10 @@ export class AppModule {
           // One caller's key never meets another caller's, whatever they call it.
           scope: ({ user }: AuthenticatedRequest) => JSON.stringify([user.tenant, user.id]),
         }),
+        // Nobody signs in to look at a sample; in production it would not start like this.
+        ...(process.env.NODE_ENV === 'production'
+          ? []
+          : [IdempotencyDashboardModule.forRoot({ open: true, decorators: [Public()] })]),
         MessagingModule.forRoot(broker, copies),
         AuthModule,
         OrdersModule,

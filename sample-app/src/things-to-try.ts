@@ -40,5 +40,7 @@ curl ${url}/lab/counters
 curl -i -X POST "${url}/orders/$id/receipt" -H 'Authorization: Bearer alice'
 
 # 8. All of it in a browser: ${url}/docs. The keys and their problems are in there by themselves.
+
+# 9. The keys that were sent, and what became of them: ${url}/idempotency
 `;
 }

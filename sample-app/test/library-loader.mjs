@@ -6,6 +6,7 @@ import '../../test/support/typeorm-loader.mjs';
 const SOURCES = new Map([
   ['nestjs-idempotency', '../../src/index.ts'],
   ['nestjs-idempotency/client', '../../src/client/index.ts'],
+  ['nestjs-idempotency/dashboard', '../../src/dashboard/index.ts'],
   ['nestjs-idempotency/openapi', '../../src/openapi/index.ts'],
   ['nestjs-idempotency/outbox', '../../src/outbox/index.ts'],
   ['nestjs-idempotency/typeorm', '../../src/stores/typeorm/index.ts'],

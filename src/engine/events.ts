@@ -72,11 +72,3 @@ export function emitterFor(hooks: IdempotencyHooks): Emit {
     void call().catch(() => undefined);
   };
 }
-
-/** Tells one after the other. */
-export function both(first: Emit, second: Emit): Emit {
-  return (name, event) => {
-    first(name, event);
-    second(name, event);
-  };
-}

@@ -48,11 +48,7 @@ export class Steps {
     if (bytes === null) {
       return new Steps(fingerprint, maxBytes);
     }
-    const { kind, meta, body } = decodeEnvelope(bytes);
-    if (kind !== 'steps') {
-      throw unreadable('it does not hold steps');
-    }
-    const table = meta as unknown as Table;
+    const { table, body } = readTable(bytes);
     checkSameRequest(Buffer.from(table.fingerprint, 'hex'), fingerprint);
     let end = 0;
     const steps = table.steps.map(([position, name, length]): FinishedStep => {
@@ -161,6 +157,27 @@ export class Steps {
     this.problem = new IdempotencyError('IDEMPOTENCY_STEPS_CHANGED', sentence);
     return this.problem;
   }
+}
+
+/**
+ * The names of the steps that are kept, in their order.
+ *
+ * @throws IdempotencyError `…_RECORD_UNREADABLE`
+ */
+export function stepNames(bytes: Uint8Array | null): string[] {
+  return bytes === null
+    ? []
+    : readTable(bytes)
+        .table.steps.toSorted(([a], [b]) => a - b)
+        .map(([, name]) => name);
+}
+
+function readTable(bytes: Uint8Array): { table: Table; body: Uint8Array } {
+  const { kind, meta, body } = decodeEnvelope(bytes);
+  if (kind !== 'steps') {
+    throw unreadable('it does not hold steps');
+  }
+  return { table: meta as unknown as Table, body };
 }
 
 const ADVICE =

@@ -211,6 +211,9 @@ export interface IdempotencyStore {
   /** The live record, or `null`. */
   find(id: string): Promise<StoredRecord | null>;
 
+  /** What attempts of a live record have kept with `keepSteps`, or `null`. */
+  findSteps(id: string): Promise<Uint8Array | null>;
+
   /** Live records in the order of their ids, without their results (`result` is `null`), except of parked ones. */
   list(filter: ListFilter): Promise<readonly StoredRecord[]>;
 

@@ -193,10 +193,18 @@ export class OutboxTable {
     return this.persistently(() => this.execute(`${this.delete} WHERE ${those}`));
   }
 
-  async parked(limit: number, after: string | undefined): Promise<ParkedMessage[]> {
+  parked(limit: number, after: string | undefined): Promise<ParkedMessage[]> {
+    return this.list(PARKED, limit, after);
+  }
+
+  pending(limit: number): Promise<ParkedMessage[]> {
+    return this.list(PENDING, limit);
+  }
+
+  private async list(state: number, limit: number, after?: string): Promise<ParkedMessage[]> {
     const { table } = this.names;
     const sql =
-      `SELECT ${selectList(this.dialect.name)} FROM ${table} WHERE state = ${PARKED}` +
+      `SELECT ${selectList(this.dialect.name)} FROM ${table} WHERE state = ${state}` +
       (after === undefined ? '' : ' AND seq > ?') +
       ` ORDER BY seq LIMIT ?`;
     const parameters = after === undefined ? [limit] : [after, limit];

@@ -66,6 +66,11 @@ export class Outbox implements OutgoingMessages {
     return this.opened().table.parked(limit, after);
   }
 
+  /** @internal The oldest messages that are still to be sent. */
+  pending(limit: number): Promise<ParkedMessage[]> {
+    return this.opened().table.pending(limit);
+  }
+
   /** Lets a parked message be sent again, with all its attempts. False when there is none with this id. */
   async redrive(id: string): Promise<boolean> {
     const { table, wakeUp } = this.opened();

@@ -78,6 +78,10 @@ export class ForwardingStore implements IdempotencyStore {
     return this.inner.find(id);
   }
 
+  findSteps(id: string): Promise<Uint8Array | null> {
+    return this.inner.findSteps(id);
+  }
+
   list(filter: ListFilter): Promise<readonly StoredRecord[]> {
     return this.inner.list(filter);
   }

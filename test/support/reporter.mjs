@@ -35,7 +35,7 @@ export default class ClosingReporter {
     }
     if (process.env.TEST_CHROMIUM === '') {
       lines.push(
-        'NOT RUN: the client and the Retry lab in a browser (install the package chromium, or set TEST_CHROMIUM)',
+        'NOT RUN: the client, the dashboard and the Retry lab in a browser (install the package chromium, or set TEST_CHROMIUM)',
       );
     }
     if (this.#empty) lines.push('No test ran, which counts as a failure.');

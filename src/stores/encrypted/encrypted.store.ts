@@ -86,6 +86,10 @@ export class EncryptedStore extends ForwardingStore {
     return record && this.records.open(record);
   }
 
+  override async findSteps(id: string): Promise<Uint8Array | null> {
+    return this.records.openBytes(id, await this.inner.findSteps(id));
+  }
+
   override async list(filter: ListFilter): Promise<readonly StoredRecord[]> {
     const records = await this.inner.list(filter);
     return records.map((record) => this.records.open(record));

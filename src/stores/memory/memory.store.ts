@@ -187,6 +187,11 @@ class MemoryStore implements IdempotencyStore {
     return row ? toRecord(row) : null;
   }
 
+  async findSteps(id: string): Promise<Uint8Array | null> {
+    const steps = this.live(id)?.steps;
+    return steps ? copy(steps) : null;
+  }
+
   async list(filter: ListFilter): Promise<readonly StoredRecord[]> {
     return this.liveOnes(filter)
       .filter((row) => filter.after === undefined || row.id > filter.after)

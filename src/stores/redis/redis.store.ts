@@ -12,7 +12,7 @@ import type {
 import { Script, type RedisConnection } from './client.js';
 import { unavailable } from './errors.js';
 import { fenceSuffix, RecordKeys, shardOf } from './keys.js';
-import { claimResult, number, settleResult, storedRecord } from './replies.js';
+import { bytes, claimResult, number, settleResult, storedRecord } from './replies.js';
 import { CLAIM } from './scripts/claim.js';
 import * as operate from './scripts/operate.js';
 import { recordScript } from './scripts/record.js';
@@ -128,6 +128,10 @@ export class RedisStore implements IdempotencyStore {
   async find(id: string): Promise<StoredRecord | null> {
     const [record] = (await this.run(operate.FIND, id, [])) as unknown[];
     return record === undefined ? null : storedRecord(record);
+  }
+
+  async findSteps(id: string): Promise<Uint8Array | null> {
+    return bytes((await this.run(operate.FIND_STEPS, id, [])) as Buffer | null);
   }
 
   async list({ after = '', limit, ...filter }: ListFilter): Promise<readonly StoredRecord[]> {

@@ -72,6 +72,6 @@ function text(value: Text | undefined): string | null {
 }
 
 /** A copy: the client's buffer may be a part of all that it has read. */
-function bytes(value: Text | undefined): Uint8Array | null {
+export function bytes(value: Text | undefined): Uint8Array | null {
   return value ? new Uint8Array(value) : null;
 }

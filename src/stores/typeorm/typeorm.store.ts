@@ -158,6 +158,10 @@ export class TypeOrmStore implements IdempotencyStore {
     return this.run((db) => db.find(id));
   }
 
+  findSteps(id: string): Promise<Uint8Array | null> {
+    return this.run((db) => db.findSteps(id));
+  }
+
   list(filter: ListFilter): Promise<readonly StoredRecord[]> {
     return this.run((db) => db.list(filter));
   }

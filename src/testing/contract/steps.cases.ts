@@ -31,6 +31,27 @@ export function stepsCases(test: ContractCase): void {
     assert.deepEqual(steps, bytes('steps 4'));
   });
 
+  test('findSteps answers the steps of a live record, and null where there are none', async (bench) => {
+    const { store } = bench;
+    const waiting: Record<string, (claim: Claimed) => Promise<unknown>> = {
+      'in progress': async () => undefined,
+      uncertain: (claim) => store.markUncertain(claim),
+      parked: (claim) => store.park(claim, null),
+    };
+    for (const [state, end] of Object.entries(waiting)) {
+      const claim = await bench.claim();
+      await bench.keep(claim, bytes(state));
+      await end(claim);
+      const steps = await store.findSteps(claim.id);
+      assert.deepEqual(steps && new Uint8Array(steps), bytes(state));
+    }
+    const ended = await bench.claim();
+    await bench.keep(ended, bytes('dropped'));
+    await bench.complete(ended, bytes('done'));
+    const { id } = await bench.claim();
+    for (const none of [ended.id, id, randomId()]) assert.equal(await store.findSteps(none), null);
+  });
+
   test('an attempt that keeps no steps leaves the earlier ones', async (bench) => {
     const id = await idWithSteps(bench, bytes('first'));
     await bench.store.release(await bench.claim({ id }));

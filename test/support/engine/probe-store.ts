@@ -85,6 +85,7 @@ export class ProbeStore implements IdempotencyStore {
   keepSteps = this.probed('keepSteps');
   resolve = this.probed('resolve');
   find = this.probed('find');
+  findSteps = this.probed('findSteps');
   list = this.probed('list');
   countRecords = this.probed('countRecords');
   forget = this.probed('forget');

@@ -22,6 +22,11 @@ if not seen(r) then return {} end
 return { show(r) }
 `;
 
+export const FIND_STEPS = `
+local r = load(record)
+return seen(r) and r.steps
+`;
+
 /** Answers 1 when a live record was removed. */
 export const FORGET = `${CHANGE}
 local r = load(record)

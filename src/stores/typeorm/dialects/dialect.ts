@@ -297,6 +297,12 @@ export abstract class Dialect {
     return row ? toRecord(row) : null;
   }
 
+  async findSteps(id: string): Promise<Uint8Array | null> {
+    const sql = `SELECT steps FROM ${this.names.table} WHERE id = ? AND ${isLiveSql(this.now)}`;
+    const [row] = await this.select(sql, [this.token(id)]);
+    return row ? toBytes(row.steps) : null;
+  }
+
   /** The live records, by their ids. */
   async findAll(ids: readonly string[]): Promise<ReadonlyMap<string, StoredRecord>> {
     const { condition, parameters } = this.oneOf(ids);
