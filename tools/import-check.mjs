@@ -22,6 +22,8 @@ const entries = {
   'nestjs-idempotency/testing': [
     'clearFailpoints',
     'describeIdempotencyStore',
+    'duplicateStorm',
+    'expectEffectOnce',
     'memoryStore',
     'setFailpoint',
   ],

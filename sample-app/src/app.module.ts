@@ -1,5 +1,6 @@
 import { Module } from '@nestjs/common';
 import type { DynamicModule } from '@nestjs/common';
+import { ApiExcludeController } from '@nestjs/swagger';
 import { IdempotencyModule } from 'nestjs-idempotency';
 import { IdempotencyDashboardModule } from 'nestjs-idempotency/dashboard';
 import { AuthModule } from './auth/auth.module.js';
@@ -29,7 +30,12 @@ export class AppModule {
         // Nobody signs in to look at a sample; in production it would not start like this.
         ...(process.env.NODE_ENV === 'production'
           ? []
-          : [IdempotencyDashboardModule.forRoot({ open: true, decorators: [Public()] })]),
+          : [
+              IdempotencyDashboardModule.forRoot({
+                open: true,
+                decorators: [Public(), ApiExcludeController()],
+              }),
+            ]),
         MessagingModule.forRoot(broker, copies),
         AuthModule,
         OrdersModule,

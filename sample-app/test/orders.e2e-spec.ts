@@ -55,6 +55,12 @@ describe.each(databases)('the orders app on %s', (_name, createDatabase) => {
     expect((await fetch(alice.baseUrl + '/docs')).headers.get('Content-Type')).toMatch('text/html');
   });
 
+  it('shows its records to whoever develops, without a token, and no part of the document', async () => {
+    const page = await fetch(`${alice.baseUrl}/idempotency`);
+    expect([page.status, await page.text()]).toEqual([200, expect.stringContaining('<h1>')]);
+    expect((await alice.get('/docs-json')).text).not.toContain('/idempotency');
+  });
+
   describe('placing an order', () => {
     it('answers a retry with the same order, byte for byte', async () => {
       const once = key();

@@ -1,6 +1,6 @@
 import { encodeEnvelope } from '../../src/engine/envelope.js';
 import { fingerprint } from '../../src/engine/fingerprint.js';
-import { Steps } from '../../src/engine/steps.js';
+import { stepNames, Steps } from '../../src/engine/steps.js';
 
 const identity = { namespace: '', scope: '', operation: 'http', key: 'k' };
 const mine = fingerprint(identity, { body: 1 });
@@ -19,6 +19,15 @@ function after(finished: Record<string, unknown>, limit = LIMIT): Steps {
 const code = (suffix: string) => expect.objectContaining({ code: `IDEMPOTENCY_${suffix}` });
 
 describe('steps', () => {
+  it('are named in the order in which they were asked for, not in which they ended', () => {
+    const steps = new Steps(mine, LIMIT);
+    const [first, second] = [steps.ask('first'), steps.ask('second')];
+    steps.finish(second, 2);
+    steps.finish(first, 1);
+    expect(stepNames(steps.encode())).toEqual(['first', 'second']);
+    expect(stepNames(null)).toEqual([]);
+  });
+
   it.each([
     ['text', 'charged'],
     ['nothing', undefined],
