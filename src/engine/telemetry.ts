@@ -103,9 +103,6 @@ function endOf({ effectBegun }: Attempt, { type }: Outcome): SpanOutcome {
   if (type === 'complete' || type === 'tombstone') {
     return 'executed';
   }
-  if (type === 'park') {
-    return 'parked';
-  }
   return type === 'uncertain' || effectBegun ? 'uncertain' : 'released';
 }
 

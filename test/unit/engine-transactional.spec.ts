@@ -442,6 +442,18 @@ describe('work that leaves its transaction', () => {
   });
 });
 
+describe('an operation that is a part of a transaction', () => {
+  it('is told when the application goes, and what is around it decides', async () => {
+    transactions.inside = true;
+    const { attempt, end, answer } = await begin();
+    const { signal } = attempt;
+    await bench.engine.drain(0);
+    expect(signal.aborted).toBe(true);
+    end(RELEASE);
+    expect(await answer).toBe('executed');
+  });
+});
+
 describe('duplicates of an operation in flight', () => {
   it('are told at once, without a transaction', async () => {
     const first = await begin();
