@@ -67,7 +67,7 @@ function isResponse(value: unknown): value is Response {
 
 function header({ headers }: Response, name: string): string {
   const value = typeof headers.get === 'function' ? headers.get(name) : headers[name];
-  return String(value ?? '');
+  return typeof value === 'string' ? value : '';
 }
 
 function isReplay(response: Response): boolean {
