@@ -2,7 +2,6 @@ import { Inject, Injectable } from '@nestjs/common';
 import { enclosing, isProtected } from './call-context.js';
 import type { IdempotencyContext } from './engine/attempt.js';
 import { IdempotencyEngine } from './engine/engine.js';
-import { IdempotencyError } from './engine/errors.js';
 import { judgeFailure, statusOf } from './engine/failure-policy.js';
 import type { BatchOptions, BatchWork } from './batch-options.js';
 import { checkBatch } from './batch-check.js';
@@ -15,19 +14,16 @@ import type { Verdict } from './engine/unknown-outcome.js';
 import { CleanupTask } from './cleanup/cleanup.task.js';
 import type { ExecuteOptions, IdempotencyKey } from './execute-options.js';
 import { checkExecuteOptions } from './handler-options-check.js';
-import { HTTP_OPERATION } from './http/request-operations.js';
 import { IDEMPOTENCY_SETTINGS } from './idempotency.constants.js';
 import { operationSettings, type ModuleSettings } from './idempotency.settings.js';
 import { checkCount, listFilter, type ListOptions } from './list-options.js';
 import { endParked, resolveByOperator } from './operator-verdict.js';
 import { misconfigured } from './options-check.js';
 import { payloadFingerprint } from './payload-fingerprint.js';
+import { EXECUTE_OPERATION, identitiesOf, identityOf } from './record-names.js';
 import { recordView, type IdempotencyRecordView } from './record-view.js';
 import { encodeValueVerdict } from './value-codec.js';
 import { runForValue } from './value-run.js';
-
-const EXECUTE_OPERATION = 'execute';
-const LONGEST_KEY = 4_000;
 
 /** Idempotency for code that no decorator reaches, and the records for people who look after them. */
 @Injectable()
@@ -157,8 +153,8 @@ export class IdempotencyService {
    * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for a `limit` that is none.
    */
   async list(options: ListOptions = {}): Promise<IdempotencyRecordView[]> {
-    const records = await this.engine.store.list(listFilter(options));
-    return records.map(recordView);
+    const filter = listFilter(options, 'IdempotencyService.list()');
+    return (await this.engine.store.list(filter)).map(recordView);
   }
 
   /**
@@ -206,8 +202,10 @@ export class IdempotencyService {
    */
   async resolve(key: IdempotencyKey, verdict: Verdict): Promise<boolean> {
     const where = 'IdempotencyService.resolve()';
-    const settings = operationSettings(this.module, {}, where);
-    return resolveByOperator(this.engine.store, this.identities(key), verdict, settings, where);
+    const { policy, maxResultBytes } = operationSettings(this.module, {}, where);
+    const identities = identitiesOf(this.module.namespace, key);
+    const settings = { ttlMs: policy.ttlMs, maxResultBytes };
+    return resolveByOperator(this.engine.store, identities, verdict, settings, where);
   }
 
   /**
@@ -233,21 +231,10 @@ export class IdempotencyService {
   }
 
   private ids(key: IdempotencyKey): string[] {
-    return this.identities(key).map(recordId);
+    return identitiesOf(this.module.namespace, key).map(recordId);
   }
 
-  private identities({ key, scope, operation }: IdempotencyKey): Identity[] {
-    const operations = operation === undefined ? [HTTP_OPERATION, EXECUTE_OPERATION] : [operation];
-    return operations.map((name) => this.identity({ key, scope, operation: name }));
-  }
-
-  private identity(key: { key: string; scope: string | undefined; operation: string }): Identity {
-    if (typeof key.key !== 'string' || key.key === '' || key.key.length > LONGEST_KEY) {
-      throw new IdempotencyError(
-        'IDEMPOTENCY_KEY_INVALID',
-        `The key must be a string of 1 to ${LONGEST_KEY} characters.`,
-      );
-    }
-    return { ...key, namespace: this.module.namespace, scope: key.scope ?? '' };
+  private identity(name: { key: string; scope: string | undefined; operation: string }): Identity {
+    return identityOf(this.module.namespace, name);
   }
 }

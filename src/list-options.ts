@@ -23,10 +23,9 @@ export interface ListOptions {
   readonly after?: string;
 }
 
-/** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` */
-export function listFilter(options: ListOptions): ListFilter {
+/** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED`; `where` begins its sentence. */
+export function listFilter(options: ListOptions, where: string): ListFilter {
   const { limit = 100, ...filter } = options;
-  const where = 'IdempotencyService.list()';
   checkState(filter.state, RECORD_STATES, where);
   if (filter.after !== undefined && !/^[0-9a-f]{32}$/.test(filter.after)) {
     throw misconfigured(

@@ -1,6 +1,6 @@
 import { recordId, type Identity } from './engine/identity.js';
 import { windowOf } from './engine/key-time.js';
-import type { IdempotencyStore } from './engine/store.js';
+import type { IdempotencyStore, StoredRecord } from './engine/store.js';
 import {
   isVerdict,
   resolution,
@@ -9,10 +9,15 @@ import {
 } from './engine/unknown-outcome.js';
 import { HTTP_OPERATION } from './http/request-operations.js';
 import { encodeResponseVerdict } from './http/response-verdict.js';
-import type { OperationSettings } from './idempotency.settings.js';
 import { show } from './option-values.js';
 import { misconfigured } from './options-check.js';
 import { encodeValueVerdict } from './value-codec.js';
+
+/** How the outcome is kept that an operator gives. */
+export interface VerdictSettings {
+  readonly ttlMs: number;
+  readonly maxResultBytes: number;
+}
 
 /**
  * Gives the first of these records that is uncertain the outcome that an operator has found out. Answers
@@ -24,29 +29,50 @@ export async function resolveByOperator(
   store: IdempotencyStore,
   identities: readonly Identity[],
   verdict: Verdict,
-  { policy, maxResultBytes }: OperationSettings,
+  settings: VerdictSettings,
   where: string,
 ): Promise<boolean> {
+  checkVerdict(verdict, where);
+  for (const identity of identities) {
+    const record = await store.find(recordId(identity));
+    if (
+      record?.state === 'uncertain' &&
+      (await resolveAttempt(store, record, identity, verdict, settings, where))
+    ) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` */
+export function checkVerdict(verdict: unknown, where: string): asserts verdict is Verdict {
   if (!isVerdict(verdict)) {
     throw misconfigured(
       where,
       `the verdict is ${show(verdict)}. Write 'absent', 'done', { result: … } or { response: … }.`,
     );
   }
-  for (const identity of identities) {
-    const id = recordId(identity);
-    if ((await store.find(id))?.state !== 'uncertain') {
-      continue;
-    }
-    const encodeVerdict =
-      identity.operation === HTTP_OPERATION ? encodeResponseVerdict : encodeValueVerdict;
-    const encode = (known: KnownOutcome): Uint8Array => encodeVerdict(known, maxResultBytes, where);
-    const ttlMs = windowOf(identity.key, policy.ttlMs, await store.ping());
-    if (await store.resolve(id, resolution(verdict, encode, ttlMs))) {
-      return true;
-    }
-  }
-  return false;
+}
+
+/**
+ * The verdict is about the attempt that the record was read with: answers false when another has begun meanwhile.
+ *
+ * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for a verdict that does not fit the record.
+ */
+export async function resolveAttempt(
+  store: IdempotencyStore,
+  { id, owner }: StoredRecord,
+  { key, operation }: Pick<Identity, 'key' | 'operation'>,
+  verdict: Verdict,
+  settings: VerdictSettings,
+  where: string,
+): Promise<boolean> {
+  const encodeVerdict = operation === HTTP_OPERATION ? encodeResponseVerdict : encodeValueVerdict;
+  const encode = (known: KnownOutcome): Uint8Array =>
+    encodeVerdict(known, settings.maxResultBytes, where);
+  const ttlMs = windowOf(key, settings.ttlMs, await store.ping());
+  return store.resolve(id, resolution(verdict, encode, ttlMs), owner);
 }
 
 /** Ends the first of these records that is parked. Answers whether there was one. */

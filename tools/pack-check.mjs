@@ -7,7 +7,15 @@ const [{ files }] = JSON.parse(
 );
 const paths = files.map(({ path }) => path);
 
-for (const needed of ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'dist/index.js']) {
+const bin = 'dist/cli/main.js';
+for (const needed of [
+  'package.json',
+  'README.md',
+  'LICENSE',
+  'CHANGELOG.md',
+  'dist/index.js',
+  bin,
+]) {
   assert.ok(paths.includes(needed), `${needed} is missing from the package.`);
 }
 const code = paths.filter((path) => path.startsWith('dist/'));

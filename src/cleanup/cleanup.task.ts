@@ -8,15 +8,14 @@ import {
 import { ModuleRef } from '@nestjs/core';
 import { describeCause } from '../describe-cause.js';
 import { IdempotencyEngine } from '../engine/engine.js';
-import { failpoint } from '../engine/failpoints.js';
-import { pause, within } from '../engine/timing.js';
+import { pause } from '../engine/timing.js';
 import { IDEMPOTENCY_SETTINGS } from '../idempotency.constants.js';
 import type { ModuleSettings } from '../idempotency.settings.js';
+import { deleteExpired } from './delete-expired.js';
 import { registerInterval } from './scheduler-registry.js';
 
 /** The timer's name in the application's `SchedulerRegistry`. */
 export const CLEANUP_INTERVAL = 'nestjs-idempotency:cleanup';
-const DEFAULT_BATCH_SIZE = 1_000;
 
 /**
  * Deletes expired records, in batches, on a timer that never keeps the process alive. The store sees to
@@ -54,20 +53,11 @@ export class CleanupTask implements OnApplicationBootstrap, OnModuleDestroy {
 
   /** Deletes every expired record now. Answers how many. */
   async deleteExpired(): Promise<number> {
-    const batchSize = this.settings.cleanup?.batchSize ?? DEFAULT_BATCH_SIZE;
-    let deleted = 0;
-    for (;;) {
-      await failpoint('cleanup');
-      const startedAt = performance.now();
-      const deleting = this.engine.store.deleteExpired(batchSize);
-      const batch = await within(this.settings.storeTimeoutMs, deleting);
-      deleted += batch;
-      if (batch < batchSize || this.stopped.signal.aborted) {
-        break;
-      }
-      // as long a rest as the work took, so that requests keep their share of the database
-      await pause(performance.now() - startedAt, this.stopped.signal);
-    }
+    const deleted = await deleteExpired(this.engine.store, {
+      batchSize: this.settings.cleanup?.batchSize,
+      storeTimeoutMs: this.settings.storeTimeoutMs,
+      signal: this.stopped.signal,
+    });
     if (deleted > 0) {
       this.settings.emit('onExpired', { deleted });
     }

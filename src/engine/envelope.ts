@@ -49,7 +49,7 @@ export function decodeEnvelope(stored: Uint8Array | null): Envelope {
     throw unreadable('it is empty');
   }
   const bytes = Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength);
-  if (bytes.subarray(0, 2).equals(SEALED)) {
+  if (isSealed(bytes)) {
     throw unreadable('it is encrypted, and no key of this server opens it');
   }
   if (bytes.length < HEAD_AT || !bytes.subarray(0, 2).equals(MAGIC)) {
@@ -68,6 +68,10 @@ export function decodeEnvelope(stored: Uint8Array | null): Envelope {
     ...decodeHead(bytes.subarray(HEAD_AT, HEAD_AT + headLength)),
     body: bytes.subarray(HEAD_AT + headLength),
   };
+}
+
+export function isSealed(stored: Uint8Array): boolean {
+  return SEALED.equals(stored.subarray(0, 2));
 }
 
 function decodeHead(head: Buffer): Omit<Envelope, 'body'> {

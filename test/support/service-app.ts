@@ -23,6 +23,18 @@ export interface ServiceApp {
 export async function startServiceApp(store: TestStore): Promise<ServiceApp> {
   const database = store === 'memory' ? undefined : await createTestDatabase(store);
   const dataSource = await database?.open({ synchronize: true });
+  const { close, ...app } = await startServiceOn(dataSource);
+  return {
+    ...app,
+    async close() {
+      await close();
+      await database?.drop();
+    },
+  };
+}
+
+/** @param dataSource without it, records are in memory */
+export async function startServiceOn(dataSource?: DataSource): Promise<ServiceApp> {
   const app = await Test.createTestingModule({
     imports: [
       IdempotencyModule.forRoot({
@@ -31,12 +43,5 @@ export async function startServiceApp(store: TestStore): Promise<ServiceApp> {
     ],
   }).compile();
   await app.init();
-  return {
-    service: app.get(IdempotencyService),
-    dataSource,
-    async close() {
-      await app.close();
-      await database?.drop();
-    },
-  };
+  return { service: app.get(IdempotencyService), dataSource, close: () => app.close() };
 }

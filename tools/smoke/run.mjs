@@ -100,6 +100,9 @@ async function tryApp(folder, nest, platform) {
   assert.equal(count('orders'), 3, 'a handler ran twice, or a part of one stayed');
   assert.equal(count('idempotency_record'), 3);
   database.close();
+  const bin = join(folder, 'node_modules/.bin/nestjs-idempotency');
+  const { records } = JSON.parse(run(bin, ['stats', '--json', '--url', `sqlite:${file}`], folder));
+  assert.equal(records.completed, 3);
   console.log(`smoke ok: Nest ${nest} on ${platform}`);
 }
 

@@ -1,0 +1,50 @@
+import { createInterface } from 'node:readline/promises';
+import type { DataSource } from 'typeorm';
+import { TypeOrmStore } from '../stores/typeorm/typeorm.store.js';
+import type { TableOptions } from '../stores/typeorm/schema.js';
+import type { Values } from './command-line.js';
+import { Refusal, UsageError } from './failures.js';
+import { json, printable } from './print.js';
+
+/** What a command works with. */
+export class Session {
+  constructor(
+    readonly values: Values,
+    readonly dataSource: DataSource,
+  ) {}
+
+  async store(): Promise<TypeOrmStore> {
+    const store = new TypeOrmStore(this.dataSource, tableOptions(this.values));
+    await store.init();
+    return store;
+  }
+
+  /** Answers with `value` where JSON was asked for, and with `text` otherwise. */
+  answer(value: unknown, text: string): void {
+    process.stdout.write(`${this.values.json === true ? json(value) : text}\n`);
+  }
+
+  /** For people, beside the answer. */
+  note(text: string): void {
+    process.stderr.write(`${text}\n`);
+  }
+
+  /** @throws Refusal, UsageError */
+  async confirm(question: string): Promise<void> {
+    if (this.values.yes === true) return;
+    if (!process.stdin.isTTY) {
+      throw new UsageError('There is nobody to ask. Add --yes to do it all the same.');
+    }
+    const terminal = createInterface({ input: process.stdin, output: process.stderr });
+    const reply = await terminal
+      .question(`${printable(question)} [y/N] `)
+      .finally(() => terminal.close());
+    if (!/^y(es)?$/i.test(reply.trim())) {
+      throw new Refusal('Nothing was changed.');
+    }
+  }
+}
+
+export function tableOptions({ table, schema }: Values): TableOptions {
+  return { ...(table !== undefined && { table }), ...(schema !== undefined && { schema }) };
+}

@@ -1,0 +1,37 @@
+import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { transform } from '@swc/core';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+/**
+ * Compiles what is in these folders of the repository into `out`, beside its packages. A process that starts
+ * from there takes half the time of one that compiles for itself.
+ */
+export async function compileInto(out: string, folders: readonly string[]): Promise<void> {
+  const sources = (await Promise.all(folders.map(sourcesOf))).flat();
+  await Promise.all([
+    symlink(join(ROOT, 'node_modules'), join(out, 'node_modules')),
+    writeFile(join(out, 'package.json'), '{ "type": "module" }'),
+    ...sources.map((source) => compile(source, out)),
+  ]);
+}
+
+async function sourcesOf(folder: string): Promise<string[]> {
+  const names = await readdir(join(ROOT, folder), { recursive: true });
+  return names
+    .filter((name) => name.endsWith('.ts') && !name.endsWith('.spec.ts'))
+    .map((name) => join(folder, name));
+}
+
+async function compile(source: string, out: string): Promise<void> {
+  const filename = join(ROOT, source);
+  const { code } = await transform(await readFile(filename, 'utf8'), {
+    filename,
+    sourceMaps: false,
+  });
+  const target = join(out, source.replace(/\.ts$/, '.js'));
+  await mkdir(dirname(target), { recursive: true });
+  await writeFile(target, code);
+}
