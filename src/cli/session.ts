@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { createInterface } from 'node:readline/promises';
 import type { DataSource } from 'typeorm';
 import { TypeOrmStore } from '../stores/typeorm/typeorm.store.js';
@@ -36,9 +37,9 @@ export class Session {
       throw new UsageError('There is nobody to ask. Add --yes to do it all the same.');
     }
     const terminal = createInterface({ input: process.stdin, output: process.stderr });
-    const reply = await terminal
-      .question(`${printable(question)} [y/N] `)
-      .finally(() => terminal.close());
+    const closed = once(terminal, 'close').then(() => '');
+    const reply = await Promise.race([terminal.question(`${printable(question)} [y/N] `), closed]);
+    terminal.close();
     if (!/^y(es)?$/i.test(reply.trim())) {
       throw new Refusal('Nothing was changed.');
     }
