@@ -68,6 +68,7 @@ export const ROUTE_CHECKS: Record<keyof IdempotencyDefaults, Check> = {
       : undefined;
   },
   maxKeyLength: integer(1, 4_000),
+  maxKeysPerScope: integer(1, 1_000_000),
   scope: aFunction,
   fingerprint: (value) =>
     typeof value === 'function' || isPartList(value)

@@ -123,12 +123,13 @@ export class IdempotencyModule
     this.methods.check(this.engine.store);
     await this.engine.start();
     this.methods.start();
-    this.warn();
+    await this.warn();
     this.report.print();
   }
 
-  private warn(): void {
-    const { transactions, warnings = [] } = this.engine.store;
+  private async warn(): Promise<void> {
+    const { store } = this.engine;
+    const { transactions, warnings = [] } = store;
     const isUsed = this.settings.options.mode === 'transactional' || this.routes.hasTransactions;
     const logger = new Logger('Idempotency');
     for (const warning of warnings) {
@@ -136,6 +137,10 @@ export class IdempotencyModule
     }
     if (isUsed && transactions?.warning !== undefined) {
       logger.warn(transactions.warning);
+    }
+    const warning = this.routes.limitsKeys ? await store.scopeWarning?.() : undefined;
+    if (warning !== undefined) {
+      logger.warn(warning);
     }
   }
 

@@ -157,6 +157,12 @@ export interface IdempotencyDefaults {
    */
   redact?: readonly string[];
   /**
+   * How many live keys a caller may have: another new one is answered 429 `IDEMPOTENCY_TOO_MANY_KEYS`, and nothing is
+   * run. Routes only, and only requests with a scope. It needs an index: `typeOrmStore({ scopeIndex: true })`.
+   * @default unset: any number
+   */
+  maxKeysPerScope?: number;
+  /**
    * Whether the caller may still have the recorded response of a key: `false` answers 403
    * `IDEMPOTENCY_REPLAY_FORBIDDEN`. Guards have been asked before; what it throws is the answer.
    * @default everybody whose scope and request are the same

@@ -34,6 +34,7 @@ export interface OperationSettings {
   /** Where the fields are, name by name. */
   readonly redact: readonly (readonly string[])[];
   readonly authorizeReplay: IdempotencyDefaults['authorizeReplay'];
+  readonly maxKeysPerScope: number | undefined;
   readonly noAck: boolean | undefined;
 }
 
@@ -149,6 +150,7 @@ export function operationSettings(
     replayHeaders: merged.replayHeaders.map((name) => name.toLowerCase()),
     redact: merged.redact.map((path) => path.split('.')),
     authorizeReplay: merged.authorizeReplay,
+    maxKeysPerScope: merged.maxKeysPerScope,
     noAck: merged.noAck,
   };
 }

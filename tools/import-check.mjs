@@ -42,6 +42,7 @@ const entries = {
   'nestjs-idempotency/typeorm': [
     'CreateIdempotencyRecord1764000000000',
     'IdempotencyRecord',
+    'IndexIdempotencyScope1764000000002',
     'TypeOrmStore',
     'entityManagerOf',
     'idempotencyMigrations',

@@ -18,6 +18,7 @@ const OPTIONS = {
   verdict: { type: 'string' },
   ttl: { type: 'string' },
   outbox: { type: 'boolean' },
+  'scope-index': { type: 'boolean' },
   'dry-run': { type: 'boolean' },
   yes: { type: 'boolean', short: 'y' },
   json: { type: 'boolean' },
@@ -37,7 +38,7 @@ const ALLOWED = {
   redrive: [...RECORD, 'yes'],
   cleanup: [],
   stats: [],
-  migrate: ['outbox', 'dry-run'],
+  migrate: ['outbox', 'scope-index', 'dry-run'],
 } as const satisfies Record<string, readonly OptionName[]>;
 
 export type CommandName = keyof typeof ALLOWED;
@@ -56,7 +57,7 @@ Commands
                                            <record> --yes
   cleanup  delete expired records
   stats    records by state, what is expired, sizes
-  migrate  create or change the table      --outbox --dry-run
+  migrate  create or change the table      --outbox --scope-index --dry-run
 
 <record>   --id <id of list>, or --key with --scope, --operation and --namespace as in the application
 Database   -d, --data-source: a file that exports a TypeORM DataSource

@@ -6,6 +6,7 @@ import { isExhausted, parkUnrun } from './exhausted.js';
 import { attemptEvent } from './events.js';
 import { failpoint } from './failpoints.js';
 import { newOwner } from './identity.js';
+import { isOverLimit, refuseAtLimit, tooManyKeys } from './key-limit.js';
 import { windowOf } from './key-time.js';
 import { claimRequest, type Operation, type RunResult } from './operation.js';
 import { giveBack } from './owner-write.js';
@@ -45,6 +46,7 @@ export class Claimer {
 
   private async claimOrWait(operation: Operation, waiting: WaitTime): Promise<Attempt | RunResult> {
     const { policy, id } = operation;
+    await refuseAtLimit(this.options, operation);
     const request = claimRequest(operation, newOwner(), this.options.mask);
     const asking: Asking = { request, isUnheard: false };
     const deadline = performance.now() + policy.waitTimeoutMs;
@@ -93,6 +95,7 @@ export class Claimer {
       await giveBack(this.options, request);
       throw expired;
     }
+    await this.giveBackAboveLimit(operation, request, askedAt);
     if (isExhausted(operation, result)) {
       const { id, owner } = request;
       return parkUnrun(this.options, operation, { id, owner, attempt: result.attempt });
@@ -104,6 +107,24 @@ export class Claimer {
     const ttlMs = windowOf(operation.identity.key, operation.policy.ttlMs, result.now);
     const keeperOf = (attempt: Attempt) => new StepKeeper(this.options, operation, attempt);
     return new Attempt(operation, request.owner, result, askedAt, ttlMs, steps, keeperOf);
+  }
+
+  /** @throws IdempotencyError `…_TOO_MANY_KEYS`, `…_STORE_UNAVAILABLE`; the claim is given back then */
+  private async giveBackAboveLimit(
+    operation: Operation,
+    request: ClaimRequest,
+    askedAt: number,
+  ): Promise<void> {
+    const { storeTimeoutMs } = this.options;
+    const left = request.leaseMs - (performance.now() - askedAt);
+    try {
+      if (await isOverLimit(this.options, operation, Math.min(storeTimeoutMs, Math.max(1, left)))) {
+        throw tooManyKeys();
+      }
+    } catch (error) {
+      await giveBack(this.options, request);
+      throw error;
+    }
   }
 
   /** What earlier attempts have finished. Another request, or a server that cannot read it, must not go on there. */

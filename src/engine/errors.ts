@@ -9,6 +9,7 @@ export const IDEMPOTENCY_CODES = [
   'IDEMPOTENCY_REPLAY_FORBIDDEN',
   'IDEMPOTENCY_RESULT_UNAVAILABLE',
   'IDEMPOTENCY_KEY_EXPIRED',
+  'IDEMPOTENCY_TOO_MANY_KEYS',
   'IDEMPOTENCY_STORE_UNAVAILABLE',
   'IDEMPOTENCY_SHUTTING_DOWN',
   'IDEMPOTENCY_RECORD_UNREADABLE',
@@ -30,6 +31,7 @@ const STATUS_CODES: Readonly<Record<IdempotencyCode, number>> = {
   IDEMPOTENCY_REPLAY_FORBIDDEN: 403,
   IDEMPOTENCY_RESULT_UNAVAILABLE: 409,
   IDEMPOTENCY_KEY_EXPIRED: 409,
+  IDEMPOTENCY_TOO_MANY_KEYS: 429,
   IDEMPOTENCY_STORE_UNAVAILABLE: 503,
   IDEMPOTENCY_SHUTTING_DOWN: 503,
   IDEMPOTENCY_RECORD_UNREADABLE: 500,
@@ -45,7 +47,7 @@ const STATUS_CODES: Readonly<Record<IdempotencyCode, number>> = {
  */
 export class IdempotencyError extends Error {
   override readonly name = 'IdempotencyError';
-  /** For `IDEMPOTENCY_IN_PROGRESS` and `IDEMPOTENCY_STORE_UNAVAILABLE`: when to try again. */
+  /** When to try again, where that may help. */
   readonly retryAfterSeconds?: number;
   /**
    * What an HTTP client is answered when the error reaches it. With `statusCode` and `expose` it has the

@@ -45,6 +45,8 @@ export interface Operation {
   /** For people and hooks, for example `OrdersController.place`. */
   readonly handler: string;
   readonly policy: OperationPolicy;
+  /** How many live keys its scope may have, this one included. */
+  readonly maxKeysPerScope?: number;
   /** Begun by another operation, which could not end without it. */
   readonly isInner?: boolean;
   /** Whether who asks now may have the recorded outcome. Everybody, where it is not said. */

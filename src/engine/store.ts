@@ -220,6 +220,9 @@ export interface IdempotencyStore {
    */
   countRecords(filter: CountFilter, upTo: number): Promise<number>;
 
+  /** What should be known before records are counted by scope often, if anything: a sentence for the log. */
+  scopeWarning?(): Promise<string | undefined>;
+
   /**
    * Removes a record whatever its state, except a live claim: a running attempt is never pulled away.
    * True when a live record was removed.

@@ -6,6 +6,7 @@ import { EscapeReport } from './escape-report.js';
 import { attemptEvent } from './events.js';
 import { failpoint } from './failpoints.js';
 import { newOwner } from './identity.js';
+import { refuseAtLimit } from './key-limit.js';
 import { windowOf } from './key-time.js';
 import { claimRequest, type Operation } from './operation.js';
 import { keyExpired } from './retention.js';
@@ -45,6 +46,7 @@ export class TransactionalBegin {
 
   /** What a transaction committed before its end is uncertain, and settled as its operation chose. */
   async beginOrSettle(operation: Operation): Promise<Begun | Met> {
+    if (!this.isInside()) await refuseAtLimit(this.options, operation);
     const met = await this.begin(operation);
     if (!isMet(met) && met.isCounted && isExhausted(operation, met.attempt)) {
       await met.transaction.rollback();

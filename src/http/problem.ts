@@ -39,6 +39,7 @@ const PROBLEMS: Readonly<Record<IdempotencyCode, { title: string; retryable: boo
   IDEMPOTENCY_PARKED: { title: 'Operation of this idempotency key parked', retryable: false },
   IDEMPOTENCY_REPLAY_FORBIDDEN: { title: 'Replay forbidden', retryable: false },
   IDEMPOTENCY_KEY_EXPIRED: { title: 'Idempotency key expired', retryable: false },
+  IDEMPOTENCY_TOO_MANY_KEYS: { title: 'Too many idempotency keys', retryable: true },
   IDEMPOTENCY_STORE_UNAVAILABLE: {
     title: 'Idempotency store unavailable',
     retryable: true,

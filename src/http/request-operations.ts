@@ -60,6 +60,9 @@ export class RequestOperations {
       fingerprint: await requestFingerprint(exchange, context, identity, settings, credentials),
       handler: settings.name,
       policy: settings.policy,
+      // nobody knows whose keys those without a scope are
+      ...(scope !== undefined &&
+        settings.maxKeysPerScope !== undefined && { maxKeysPerScope: settings.maxKeysPerScope }),
       ...mayReplay(settings, request, context),
       encodeVerdict: (verdict) =>
         encodeResponseVerdict(verdict, settings.maxResultBytes, settings.name),

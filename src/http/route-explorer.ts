@@ -71,6 +71,14 @@ export class RouteExplorer {
     );
   }
 
+  /** Whether any route limits the live keys of a caller. */
+  get limitsKeys(): boolean {
+    return [...this.settled()].some(
+      ([{ maxKeysPerScope }, handler]) =>
+        maxKeysPerScope !== undefined && entryPointOf(handler) === 'route',
+    );
+  }
+
   /** Every decorated handler with what holds for it. */
   *settled(): Generator<[RouteSettings, Handler]> {
     for (const [controller, handler] of this.routes()) {

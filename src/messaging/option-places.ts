@@ -48,6 +48,10 @@ const RULES: Readonly<Record<string, Rule>> = {
     instead:
       'the result of a message is kept as a whole. Leave it out here, and answer without what must not be kept.',
   },
+  maxKeysPerScope: {
+    counts: onRoutes,
+    instead: 'a message belongs to the consumer, which has one key for each. Leave it out here.',
+  },
   authorizeReplay: {
     counts: onRoutes,
     instead:

@@ -4,10 +4,11 @@ import { IdempotencyException } from '../http/problem.js';
 import { RecordedRpcError } from '../value-codec.js';
 import type { MessageTransport } from './incoming-message.js';
 
-/** Status codes of gRPC: 3 INVALID_ARGUMENT, 9 FAILED_PRECONDITION, 13 INTERNAL, 14 UNAVAILABLE (may be retried). */
+/** Status codes of gRPC: 3 INVALID_ARGUMENT, 8 RESOURCE_EXHAUSTED, 9 FAILED_PRECONDITION, 13 INTERNAL, 14 UNAVAILABLE (may be retried). */
 const GRPC_STATUS: Partial<Record<IdempotencyCode, number>> = {
   IDEMPOTENCY_KEY_MISSING: 3,
   IDEMPOTENCY_KEY_INVALID: 3,
+  IDEMPOTENCY_TOO_MANY_KEYS: 8,
   IDEMPOTENCY_IN_PROGRESS: 14,
   IDEMPOTENCY_STORE_UNAVAILABLE: 14,
   IDEMPOTENCY_SHUTTING_DOWN: 14,

@@ -86,6 +86,10 @@ export class ForwardingStore implements IdempotencyStore {
     return this.inner.countRecords(filter, upTo);
   }
 
+  async scopeWarning(): Promise<string | undefined> {
+    return this.inner.scopeWarning?.();
+  }
+
   forget(id: string): Promise<boolean> {
     return this.inner.forget(id);
   }

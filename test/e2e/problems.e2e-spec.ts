@@ -85,6 +85,12 @@ class OrdersController {
     return { run: (runs += 1) };
   }
 
+  @Post('limited')
+  @Idempotent({ maxKeysPerScope: 1, scope: ({ headers }) => String(headers['x-user']) })
+  limited() {
+    return { run: (runs += 1) };
+  }
+
   @Post('uncertain')
   @Idempotent({ errors: () => 'uncertain' })
   uncertain() {
@@ -212,6 +218,11 @@ describe.each(platforms)('problems on %s', (platform) => {
       });
     },
     IDEMPOTENCY_REPLAY_FORBIDDEN: () => post('/inner/IDEMPOTENCY_REPLAY_FORBIDDEN'),
+    IDEMPOTENCY_TOO_MANY_KEYS: async () => {
+      const headers = [['x-user', `ann-${keys}`]];
+      expect((await post('/limited', { headers })).status).toBe(201);
+      return post('/limited', { headers, key: `${key}-2` });
+    },
     IDEMPOTENCY_SHUTTING_DOWN: () => post('/inner/IDEMPOTENCY_SHUTTING_DOWN'),
     IDEMPOTENCY_TRANSACTION_BROKEN: () => post('/inner/IDEMPOTENCY_TRANSACTION_BROKEN'),
     IDEMPOTENCY_TRANSACTION_CONFLICT: () => post('/inner/IDEMPOTENCY_TRANSACTION_CONFLICT'),
@@ -233,6 +244,7 @@ describe.each(platforms)('problems on %s', (platform) => {
     ['IDEMPOTENCY_REPLAY_FORBIDDEN', 403, false],
     ['IDEMPOTENCY_RESULT_UNAVAILABLE', 409, false],
     ['IDEMPOTENCY_KEY_EXPIRED', 409, false],
+    ['IDEMPOTENCY_TOO_MANY_KEYS', 429, true],
     ['IDEMPOTENCY_STORE_UNAVAILABLE', 503, true],
     ['IDEMPOTENCY_RECORD_UNREADABLE', 500, false],
     ['IDEMPOTENCY_SHUTTING_DOWN', 503, true],

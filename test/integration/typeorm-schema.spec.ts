@@ -5,10 +5,11 @@ import {
   idempotencyMigrations,
   idempotencyRecord,
 } from 'nestjs-idempotency/typeorm';
-import { DataSource } from 'typeorm';
+import { DataSource, type QueryRunner } from 'typeorm';
 import { IdempotencyError } from '../../src/engine/errors.js';
 import { claimed, request, storePaths } from '../support/typeorm-stores.js';
 import type { TestDatabase } from '../support/databases.js';
+import { StatementLog } from '../support/typeorm-statement-log.js';
 
 const databases = storePaths().filter(({ path }) => path !== 'mysql-statements');
 const NASTY = `re"co\`rd'; DROP TABLE x; --`;
@@ -70,6 +71,60 @@ describe.each(databases)('the table of TypeOrmStore on $path', ({ create, path }
     await dataSource.runMigrations();
     const { upQueries } = await dataSource.driver.createSchemaBuilder().log();
     expect(upQueries.map(({ query }) => query)).toEqual([]);
+  });
+
+  it('gets an index on scope where it is asked for, also later', async () => {
+    const dataSource = await database.open();
+    const store = new TypeOrmStore(dataSource, { table: 'limited' });
+    const [create, index] = idempotencyMigrations({ table: 'limited', scopeIndex: true });
+    await run(dataSource, (runner) => new create!().up(runner));
+    await store.init();
+    expect(await store.scopeWarning()).toContain('scopeIndex: true');
+    await run(dataSource, (runner) => new index!().up(runner));
+    expect(await store.scopeWarning()).toBeUndefined();
+    expect(await works(dataSource, { table: 'limited' })).toBe('works');
+    await run(dataSource, (runner) => new index!().down(runner));
+    expect(await store.scopeWarning()).toBeDefined();
+  });
+
+  it('keeps that index over synchronize, which makes it too', async () => {
+    const type = path === 'mysql' ? 'mariadb' : entityType;
+    const options = { table: 'limited', scopeIndex: true };
+    const entities = [idempotencyRecord(type, options)];
+    const dataSource = await database.open({ type, synchronize: true, entities });
+    const store = new TypeOrmStore(dataSource, options);
+    await store.init();
+    expect(await store.scopeWarning()).toBeUndefined();
+    await dataSource.synchronize();
+    expect(await store.scopeWarning()).toBeUndefined();
+    await store.init();
+  });
+
+  async function run(
+    dataSource: DataSource,
+    work: (runner: QueryRunner) => Promise<void>,
+  ): Promise<void> {
+    const runner = dataSource.createQueryRunner();
+    await work(runner).finally(() => runner.release());
+  }
+
+  it('is not read as a whole to count the keys of a scope', async () => {
+    if (path.startsWith('sqlite')) return;
+    const log = new StatementLog();
+    const dataSource = await database.open({ synchronize: true, logging: true, logger: log });
+    const store = new TypeOrmStore(dataSource, { scopeIndex: true });
+    await store.init();
+    await store.claimMany(
+      Array.from({ length: 1_000 }, (_, n) => request({ scope: `user-${n % 200}` })),
+    );
+    const [statement] = await log.during(() => store.countRecords({ scope: 'user-7' }, 100));
+    const { sql, parameters } = statement!;
+    await dataSource.query(
+      path === 'postgres' ? 'ANALYZE idempotency_record' : 'ANALYZE TABLE idempotency_record',
+    );
+    const plan: unknown = await dataSource.query(`EXPLAIN ${sql}`, parameters);
+    expect(JSON.stringify(plan)).toContain('idempotency_record_scope');
+    expect(await store.countRecords({ scope: 'user-7' }, 100)).toBe(5);
   });
 
   it('is made by the store on a DataSource with synchronize, with and without the entity', async () => {

@@ -7,6 +7,7 @@ import type { ShopOptions } from './shop-process.js';
 const LOADER = fileURLToPath(new URL('./typeorm-loader.mjs', import.meta.url));
 const SERVERS = {
   shop: fileURLToPath(new URL('./shop-server.ts', import.meta.url)),
+  limited: fileURLToPath(new URL('./limited-server.ts', import.meta.url)),
   steps: fileURLToPath(new URL('./steps-server.ts', import.meta.url)),
   redis: fileURLToPath(new URL('./redis/shop-server.ts', import.meta.url)),
 };

@@ -141,6 +141,7 @@ describe('What a refusal is worth', () => {
       KEY_INVALID: 'wrong',
       KEY_REUSED: 'wrong',
       MISCONFIGURED: 'later',
+      TOO_MANY_KEYS: 'later',
       IN_PROGRESS: 'later',
       STORE_UNAVAILABLE: 'later',
       SHUTTING_DOWN: 'later',

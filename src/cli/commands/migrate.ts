@@ -10,7 +10,7 @@ export function migrationsOf(values: Values): (new () => MigrationInterface)[] {
   const options = tableOptions(values);
   const { schema } = options;
   return usageOf(() => [
-    ...idempotencyMigrations(options),
+    ...idempotencyMigrations({ ...options, scopeIndex: values['scope-index'] === true }),
     ...(values.outbox === true ? outboxMigrations(schema === undefined ? {} : { schema }) : []),
   ]);
 }

@@ -3,8 +3,8 @@ import type { DialectName, SqlType, TableNames } from './schema.js';
 
 /**
  * Creates what is missing; every statement may be run again. The fence is a sequence, because a
- * counter in the row would start again after cleanup has removed the row. `sweep_at` has the
- * only index, and is set once: an index on what changes would cost PostgreSQL its heap-only updates.
+ * counter in the row would start again after cleanup has removed the row. `sweep_at` has an
+ * index, and is set once, like `scope`: an index on what changes would cost PostgreSQL its heap-only updates.
  */
 export function createStatements(dialect: DialectName, names: TableNames): string[] {
   const columns = COLUMNS.map(({ name, kind, nullable }) => {
@@ -14,6 +14,11 @@ export function createStatements(dialect: DialectName, names: TableNames): strin
   const body = [...columns, 'PRIMARY KEY (id)'];
   const create = `CREATE TABLE IF NOT EXISTS ${names.table}`;
   const createIndex = `CREATE INDEX IF NOT EXISTS ${names.index} ON ${names.table} (sweep_at)`;
+  const byScope = scopeIndexStatements(dialect, names);
+  const indexes = [
+    `INDEX ${names.index} (sweep_at)`,
+    ...(names.scopeIndex ? [`INDEX ${names.scopeIndex.name} (${SCOPE_PREFIX})`] : []),
+  ];
   switch (dialect) {
     case 'postgres':
       return [
@@ -21,6 +26,7 @@ export function createStatements(dialect: DialectName, names: TableNames): strin
         // The free space lets an update stay on its page.
         `${create} (${body.join(', ')}) WITH (fillfactor = 80)`,
         createIndex,
+        ...byScope,
       ];
     case 'mariadb':
     case 'mysql':
@@ -29,7 +35,9 @@ export function createStatements(dialect: DialectName, names: TableNames): strin
           ? `CREATE SEQUENCE IF NOT EXISTS ${names.fence} ENGINE=InnoDB`
           : `CREATE TABLE IF NOT EXISTS ${names.fence} ` +
             `(id bigint NOT NULL AUTO_INCREMENT, PRIMARY KEY (id)) ENGINE=InnoDB`,
-        `${create} (${[...body, `INDEX ${names.index} (sweep_at)`].join(', ')}) ENGINE=InnoDB`,
+        `${create} (${[...body, ...indexes].join(', ')}) ENGINE=InnoDB`,
+        // MySQL cannot be asked to add only what is missing
+        ...(dialect === 'mariadb' ? byScope : []),
       ];
     case 'sqlite':
       return [
@@ -37,7 +45,46 @@ export function createStatements(dialect: DialectName, names: TableNames): strin
         `INSERT OR IGNORE INTO ${names.fence} (id, value) VALUES (1, 0)`,
         `${create} (${body.join(', ')})`,
         createIndex,
+        ...byScope,
       ];
+  }
+}
+
+/** Longer ids are told apart by the rows themselves. */
+const SCOPE_PREFIX = 'scope(64)';
+
+export function scopeIndexStatements(
+  dialect: DialectName,
+  { table, scopeIndex }: TableNames,
+): string[] {
+  if (scopeIndex === undefined) return [];
+  const ifMissing = dialect === 'mysql' ? '' : ' IF NOT EXISTS';
+  const create = `CREATE INDEX${ifMissing} ${scopeIndex.name} ON ${table}`;
+  switch (dialect) {
+    case 'postgres':
+      // takes scopes of any length
+      return [`${create} USING hash (scope)`];
+    case 'mariadb':
+    case 'mysql':
+      return [`${create} (${SCOPE_PREFIX})`];
+    case 'sqlite':
+      return [`${create} (scope)`];
+  }
+}
+
+export function dropScopeIndexStatements(
+  dialect: DialectName,
+  { table, scopeIndex }: TableNames,
+): string[] {
+  if (scopeIndex === undefined) return [];
+  switch (dialect) {
+    case 'postgres':
+    case 'sqlite':
+      return [`DROP INDEX IF EXISTS ${scopeIndex.path}`];
+    case 'mariadb':
+      return [`DROP INDEX IF EXISTS ${scopeIndex.name} ON ${table}`];
+    case 'mysql':
+      return [`DROP INDEX ${scopeIndex.name} ON ${table}`];
   }
 }
 

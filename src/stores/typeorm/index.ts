@@ -3,5 +3,9 @@ export type { TypeOrmStoreOptions } from './store-definition.js';
 export { entityManagerOf } from './entity-manager-of.js';
 export { TypeOrmStore } from './typeorm.store.js';
 export { IdempotencyRecord, idempotencyRecord } from './record.entity.js';
-export { CreateIdempotencyRecord1764000000000, idempotencyMigrations } from './migration.js';
+export {
+  CreateIdempotencyRecord1764000000000,
+  IndexIdempotencyScope1764000000002,
+  idempotencyMigrations,
+} from './migration.js';
 export type { TableOptions } from './schema.js';

@@ -40,7 +40,7 @@ export function idempotencyRecord(
 ): EntitySchema<IdempotencyRecord> {
   const dialect: DialectName = type === 'better-sqlite3' ? 'sqlite' : type;
   const family = familyOf(dialect);
-  const { table, schema, index } = tableNames(dialect, options).plain;
+  const { table, schema, index, scopeIndex } = tableNames(dialect, options).plain;
   const columns = COLUMNS.map(({ name, property, kind, nullable }) => [
     property,
     {
@@ -57,7 +57,11 @@ export function idempotencyRecord(
     tableName: table,
     ...(family === 'postgres' ? { schema } : { database: schema }),
     columns: Object.fromEntries(columns),
-    indices: [{ name: index, columns: ['sweepAt'] }],
+    indices: [
+      { name: index, columns: ['sweepAt'] },
+      // of a kind that TypeORM cannot describe everywhere, and only where it was asked for
+      { name: scopeIndex, columns: ['scope'], synchronize: false },
+    ],
   });
 }
 

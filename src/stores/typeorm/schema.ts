@@ -7,7 +7,7 @@ export type Family = 'postgres' | 'mysql' | 'sqlite';
 
 export interface TableOptions {
   /**
-   * Name of the table. `<table>_fence` and `<table>_sweep` are taken as well.
+   * Name of the table. `<table>_fence`, `<table>_sweep` and `<table>_scope` are taken as well.
    * @default 'idempotency_record'
    */
   readonly table?: string;
@@ -16,6 +16,11 @@ export interface TableOptions {
    * @default the one of the DataSource
    */
   readonly schema?: string;
+  /**
+   * An index on `scope`, for `maxKeysPerScope`.
+   * @default false
+   */
+  readonly scopeIndex?: boolean;
 }
 
 export interface SqlType {
@@ -103,13 +108,20 @@ export interface TableNames {
   readonly fence: string;
   /** In PostgreSQL an index lives in its table's schema and is created without naming it. */
   readonly index: string;
+  /** The index on scope, if there is to be one: as it is created, and as it is dropped. */
+  readonly scopeIndex?: { readonly name: string; readonly path: string };
   /** The bare names, for messages and for the entity. */
-  readonly plain: { readonly table: string; readonly schema?: string; readonly index: string };
+  readonly plain: {
+    readonly table: string;
+    readonly schema?: string;
+    readonly index: string;
+    readonly scopeIndex: string;
+  };
 }
 
 export function tableNames(
   dialect: DialectName,
-  { table = 'idempotency_record', schema }: TableOptions,
+  { table = 'idempotency_record', schema, scopeIndex = false }: TableOptions,
 ): TableNames {
   checkName('table', table);
   if (schema !== undefined) {
@@ -123,11 +135,15 @@ export function tableNames(
   const path = (name: string): string =>
     schema === undefined ? quoted(name) : `${quoted(schema)}.${quoted(name)}`;
   const index = `${table}_sweep`;
+  const byScope = `${table}_scope`;
   return {
     table: path(table),
     fence: path(`${table}_fence`),
     index: quoted(index),
-    plain: { table, index, ...(schema === undefined ? {} : { schema }) },
+    ...(scopeIndex && {
+      scopeIndex: { name: quoted(byScope), path: path(byScope) },
+    }),
+    plain: { table, index, scopeIndex: byScope, ...(schema === undefined ? {} : { schema }) },
   };
 }
 
@@ -138,6 +154,12 @@ export function checkTableOptions(where: string, options: object, known: string[
       throw misconfigured(
         `${where}: there is no option '${name}'. Write one of: ${known.join(', ')}.`,
       );
+    }
+    if (name === 'scopeIndex') {
+      if (value !== undefined && typeof value !== 'boolean') {
+        throw misconfigured(`${where}: option 'scopeIndex' is no answer. Write true or false.`);
+      }
+      continue;
     }
     if (value !== undefined && (typeof value !== 'string' || value === '')) {
       throw misconfigured(`${where}: option '${name}' is no name. Write a string.`);

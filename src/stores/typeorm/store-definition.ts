@@ -22,7 +22,7 @@ export function typeOrmStore({
   dataSource = 'default',
   ...options
 }: TypeOrmStoreOptions = {}): StoreDefinition {
-  checkTableOptions('typeOrmStore()', options, ['dataSource', 'table', 'schema']);
+  checkTableOptions('typeOrmStore()', options, ['dataSource', 'table', 'schema', 'scopeIndex']);
   if (typeof dataSource !== 'string') {
     return { useFactory: () => new TypeOrmStore(dataSource, options) };
   }

@@ -166,6 +166,15 @@ export class TypeOrmStore implements IdempotencyStore {
     return this.run((db) => db.countRecords(filter, upTo));
   }
 
+  async scopeWarning(): Promise<string | undefined> {
+    if (await this.run((db) => db.hasScopeIndex())) return undefined;
+    return (
+      `The table of the idempotency store has no index on scope, and every new key with maxKeysPerScope would ` +
+      `read all of it. Add ...idempotencyMigrations({ scopeIndex: true }) to the \`migrations\` of the DataSource ` +
+      'and run them; with `synchronize: true`, write typeOrmStore({ scopeIndex: true }).'
+    );
+  }
+
   forget(id: string): Promise<boolean> {
     return this.run((db) => db.forget(id));
   }

@@ -35,6 +35,7 @@ export interface OperationOptions extends Partial<OperationPolicy> {
   readonly key?: string;
   readonly payload?: unknown;
   readonly isInner?: boolean;
+  readonly maxKeysPerScope?: number;
 }
 
 /** What a caller gets: the result's type and text, or the code of the error. */
@@ -70,7 +71,13 @@ export class Bench {
     return bench;
   }
 
-  operation({ key = 'k', payload, isInner = false, ...policy }: OperationOptions = {}): Operation {
+  operation({
+    key = 'k',
+    payload,
+    isInner = false,
+    maxKeysPerScope,
+    ...policy
+  }: OperationOptions = {}): Operation {
     const identity = { namespace: '', scope: 'alice', operation: 'http', key };
     return {
       identity,
@@ -79,6 +86,7 @@ export class Bench {
       handler: 'Orders.place',
       policy: { ...POLICY, ...policy },
       isInner,
+      ...(maxKeysPerScope !== undefined && { maxKeysPerScope }),
       encodeVerdict: (verdict) => {
         if (!('result' in verdict)) {
           throw new IdempotencyError('IDEMPOTENCY_MISCONFIGURED', 'Not here.');

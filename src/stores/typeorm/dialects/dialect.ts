@@ -37,8 +37,6 @@ export abstract class Dialect {
   /** Is it faster to send in one statement what comes at the same time? */
   readonly prefersBatches: boolean = false;
   protected abstract readonly readers: Readers;
-  /** Compares exactly. */
-  protected readonly scopeIs: string = 'scope = ?';
 
   constructor(
     protected readonly dataSource: DataSource,
@@ -51,6 +49,7 @@ export abstract class Dialect {
   abstract select(sql: string, parameters?: readonly unknown[]): Promise<Row[]>;
   /** Runs one INSERT, UPDATE or DELETE and answers how many rows it met. */
   abstract execute(sql: string, parameters?: readonly unknown[]): Promise<number>;
+  abstract hasScopeIndex(): Promise<boolean>;
   /** Creates the table where it is missing, while others may be at it too. */
   abstract createTable(): Promise<void>;
   /** `undefined`: lost a race and saw nobody; look again. */
@@ -228,6 +227,11 @@ export abstract class Dialect {
   protected abstract token(hex: string): unknown;
   protected abstract bindText(text: string | null): unknown;
 
+  /** Compares exactly, and by an index where there is one. */
+  protected scopeIs(scope: unknown): [condition: string, ...parameters: unknown[]] {
+    return ['scope = ?', scope];
+  }
+
   async complete({ id, owner, result, ttlMs }: CompleteRequest): Promise<SettleResult> {
     const settled = await this.settle(
       { id, owner },
@@ -337,7 +341,11 @@ export abstract class Dialect {
     if (state !== undefined && state !== 'expired') {
       where(`${stateSql(this.now)} = ?`, stateCode(state));
     }
-    if (scope !== undefined) where(this.scopeIs, this.bindText(scope));
+    if (scope !== undefined) {
+      const [condition, ...values] = this.scopeIs(this.bindText(scope));
+      conditions.push(condition);
+      parameters.push(...values);
+    }
     if (after !== undefined) where('id > ?', this.token(after));
     return { conditions: conditions.join(' AND '), parameters };
   }

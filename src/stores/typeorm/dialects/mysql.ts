@@ -30,8 +30,6 @@ const TEXT = 'CONVERT(? USING utf8mb4)';
  */
 export class MySqlDialect extends Dialect {
   readonly name: DialectName = 'mysql';
-  /** As bytes, because every collation, the binary one too, ignores blanks at the end. */
-  protected override readonly scopeIs = 'CAST(scope AS BINARY) = ?';
   protected readonly readers: Readers = {
     hex: (column) => `LOWER(HEX(${column}))`,
     text: (column) => `CAST(${column} AS CHAR)`,
@@ -75,6 +73,13 @@ export class MySqlDialect extends Dialect {
           'retry could be given an outcome that is rolled back later. Set them to READ COMMITTED or higher.',
       );
     }
+  }
+
+  async hasScopeIndex(): Promise<boolean> {
+    const rows = await this.select(
+      `SHOW INDEX FROM ${this.names.table} WHERE Column_name = 'scope' AND Seq_in_index = 1`,
+    );
+    return rows.length > 0;
   }
 
   /** A statement outside a transaction has a snapshot of its own, at every isolation level. */
@@ -490,6 +495,15 @@ export class MySqlDialect extends Dialect {
 
   protected token(hex: string): Buffer {
     return Buffer.from(hex, 'hex');
+  }
+
+  /** By the index, and then as bytes, because every collation, the binary one too, ignores blanks at the end. */
+  protected override scopeIs(scope: unknown): [string, ...unknown[]] {
+    return [
+      'scope = CONVERT(? USING utf8mb4) COLLATE utf8mb4_bin AND CAST(scope AS BINARY) = ?',
+      scope,
+      scope,
+    ];
   }
 
   protected bindText(text: string | null): Buffer | null {

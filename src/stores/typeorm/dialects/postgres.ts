@@ -53,6 +53,15 @@ export class PostgresDialect extends Dialect {
     await this.dataSource.query(statements.join('; '));
   }
 
+  async hasScopeIndex(): Promise<boolean> {
+    const rows = await this.select(
+      'SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] ' +
+        "WHERE i.indrelid = ?::regclass AND i.indisvalid AND i.indpred IS NULL AND a.attname = 'scope'",
+      [this.names.table],
+    );
+    return rows.length > 0;
+  }
+
   /**
    * One statement that inserts the row or reads it. It never begins with `ON CONFLICT DO UPDATE`,
    * which locks the row and writes even when nothing changes; and a row that is already there is

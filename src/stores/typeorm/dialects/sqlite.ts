@@ -73,6 +73,15 @@ export class SqliteDialect extends Dialect {
     });
   }
 
+  async hasScopeIndex(): Promise<boolean> {
+    const rows = await this.select(
+      'SELECT 1 FROM pragma_index_list(?) l JOIN pragma_index_info(l.name) i ' +
+        "WHERE i.seqno = 0 AND i.name = 'scope' AND l.partial = 0",
+      [this.names.plain.table],
+    );
+    return rows.length > 0;
+  }
+
   claim(request: ClaimRequest): Promise<ClaimResult | undefined> {
     return this.alone((db) => {
       // A look first: a replay then never waits for the one writer that SQLite allows.
