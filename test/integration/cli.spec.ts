@@ -68,10 +68,11 @@ describe.each(dialects)('nestjs-idempotency on %s', (dialect) => {
       expect(missing).toMatchObject({ code: 1, out: '' });
       expect(missing.err).toContain('is missing');
 
-      const dry = await on('migrate', '--dry-run', '--outbox');
+      const dry = await on('migrate', '--dry-run', '--outbox', '--scope-index');
       expect(dry).toMatchObject({ code: 0, err: '' });
       expect(dry.out).toMatch(/CREATE TABLE IF NOT EXISTS .idempotency_record./);
       expect(dry.out).toMatch(/CREATE TABLE IF NOT EXISTS .idempotency_outbox./);
+      expect(dry.out).toMatch(/CREATE INDEX .*idempotency_record_scope/);
       expect((await on('stats')).code).toBe(1);
 
       expect(await json('migrate', '--outbox')).toEqual({
