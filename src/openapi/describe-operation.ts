@@ -93,7 +93,7 @@ function isWritten(response: object | undefined): response is Response {
 }
 
 function problemsOf(settings: RouteSettings): Map<string, IdempotencyCode[]> {
-  const { required, policy, authorizeReplay } = settings;
+  const { required, policy, authorizeReplay, maxKeysPerScope } = settings;
   const codes: IdempotencyCode[] = [
     ...(required ? (['IDEMPOTENCY_KEY_MISSING'] as const) : []),
     'IDEMPOTENCY_KEY_INVALID',
@@ -103,6 +103,7 @@ function problemsOf(settings: RouteSettings): Map<string, IdempotencyCode[]> {
     'IDEMPOTENCY_RESULT_UNAVAILABLE',
     ...(policy.expiredKeys === 'refuse' ? (['IDEMPOTENCY_KEY_EXPIRED'] as const) : []),
     'IDEMPOTENCY_KEY_REUSED',
+    ...(maxKeysPerScope === undefined ? [] : (['IDEMPOTENCY_TOO_MANY_KEYS'] as const)),
     'IDEMPOTENCY_STORE_UNAVAILABLE',
     'IDEMPOTENCY_SHUTTING_DOWN',
     ...(policy.mode === 'transactional' ? (['IDEMPOTENCY_TRANSACTION_CONFLICT'] as const) : []),
@@ -122,7 +123,7 @@ function addProblem(response: Response, status: string, codes: readonly Idempote
     ...response.content,
     [PROBLEM_CONTENT_TYPE]: { schema: { $ref: `#/components/schemas/${PROBLEM}` } },
   };
-  if (status === '409' || status === '503') {
+  if (['409', '429', '503'].includes(status)) {
     response.headers = { 'Retry-After': RETRY_AFTER, ...response.headers };
   }
 }

@@ -165,6 +165,13 @@ export class RedisStore implements IdempotencyStore {
     return Math.min(count, upTo);
   }
 
+  async scopeWarning(): Promise<string> {
+    return (
+      'The Redis store has no index on scope, and every new key with maxKeysPerScope reads all records. Where there ' +
+      'are many, keep them in a SQL database.'
+    );
+  }
+
   async forget(id: string): Promise<boolean> {
     return number(await this.run(operate.FORGET, id, [])) === 1;
   }
