@@ -141,7 +141,6 @@ describe.each(shared)('maxKeysPerScope over several processes on %s', (dialect) 
     try {
       const observer: DataSource = await database.open({ synchronize: true });
       await createEffects(observer);
-      await database.open({ synchronize: true });
       for (let n = 0; n < 3; n++) {
         const shop = await startShop(
           {

@@ -63,6 +63,7 @@ class OrdersController {
     keyPattern: /^[a-z]+$/i,
     expiredKeys: 'rerun',
     authorizeReplay: () => false,
+    maxKeysPerScope: 100,
   })
   strict() {
     return {};
@@ -184,6 +185,8 @@ describe.each(platforms)('the OpenAPI document on %s', (platform) => {
     const { responses: strict } = operation(document, '/api/v1/orders/strict');
     expect(strict['409']!.description).not.toContain('IDEMPOTENCY_KEY_EXPIRED');
     expect(strict['403']!.description).toBe('`IDEMPOTENCY_REPLAY_FORBIDDEN`');
+    expect(strict['429']!.description).toBe('`IDEMPOTENCY_TOO_MANY_KEYS`');
+    expect(strict['429']!.headers).toHaveProperty('Retry-After');
   });
 
   it('tells of the header of a replay where there may be one', async () => {

@@ -74,6 +74,35 @@ describeRedis('redisStore() in an application', () => {
   const moduleWith = (options: IdempotencyModuleOptions = {}) =>
     IdempotencyModule.forRoot({ store: redisStore({ client }), cleanup: false, ...options });
 
+  it('lets a caller have no more keys than it may, from two applications at once, and says what it costs', async () => {
+    runs = 0;
+    const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => undefined);
+    const scope = ({ headers }: { headers: Record<string, unknown> }) => String(headers['x-user']);
+    const options = { scope, maxKeysPerScope: 3, storeTimeout: '20s', lease: '60s' } as const;
+    const apps: TestApp[] = [];
+    try {
+      for (const platform of platforms) {
+        const metadata = { imports: [moduleWith(options)], controllers: [OrdersController] };
+        apps.push(await startApp(platform, metadata));
+      }
+      expect(warn.mock.calls.flat().join()).toContain('no index on scope');
+      const order = (n: number): Promise<RawResponse> =>
+        send(apps[n % 2] as TestApp, {
+          path: '/orders',
+          key: `limited-${n}`,
+          headers: [['x-user', 'ann']],
+          body: { amount: n },
+        });
+      await Promise.all(Array.from({ length: 30 }, (_, n) => order(n)));
+      expect(runs).toBeLessThanOrEqual(3);
+      for (let n = 30; n < 36; n++) await order(n);
+      expect(runs).toBe(3);
+    } finally {
+      await Promise.all(apps.map((app) => app.close()));
+      warn.mockRestore();
+    }
+  });
+
   describe.each(platforms)('on %s', (platform) => {
     let app: TestApp;
     let key: string;
