@@ -8,6 +8,7 @@ import { checkBatch } from './batch-check.js';
 import { BatchRun } from './batch-run.js';
 import { checkSameRequest } from './engine/answers.js';
 import { recordId, type Identity } from './engine/identity.js';
+import { windowOf } from './engine/key-time.js';
 import type { Operation } from './engine/operation.js';
 import type { CountFilter } from './engine/store.js';
 import type { Verdict } from './engine/unknown-outcome.js';
@@ -220,9 +221,11 @@ export class IdempotencyService {
    * Gives a parked operation up: retries get `IDEMPOTENCY_RESULT_UNAVAILABLE` for the module's `ttl`, and messages
    * are skipped. True when there was one.
    */
-  discard(key: IdempotencyKey): Promise<boolean> {
-    const { ttlMs } = operationSettings(this.module, {}, 'IdempotencyService.discard()').policy;
-    return endParked(this.engine.store, this.ids(key), { result: null, ttlMs });
+  async discard(key: IdempotencyKey): Promise<boolean> {
+    const { store } = this.engine;
+    const { policy } = operationSettings(this.module, {}, 'IdempotencyService.discard()');
+    const ttlMs = windowOf(key.key, policy.ttlMs, await store.ping());
+    return endParked(store, this.ids(key), { result: null, ttlMs });
   }
 
   /** Deletes every expired record now, in batches. Answers how many. */

@@ -74,6 +74,16 @@ describe.each(availableStores('memory', 'sqlite', 'postgres', 'mariadb', 'mysql'
       expect(await attempt()).toBe('IDEMPOTENCY_RESULT_UNAVAILABLE');
     });
 
+    it('stay discarded for as long as a key from a clock that is ahead passes for a new one', async () => {
+      const made = Date.now() + 3_600_000;
+      const hex = made.toString(16).padStart(12, '0');
+      key = `${hex.slice(0, 8)}-${hex.slice(8)}-7abc-8abc-${String((keys += 1)).padStart(12, '0')}`;
+      await attempt(new Error('x'), { attempts: { max: 1 } });
+      await service.discard({ key });
+      const { expiresAt } = (await service.find({ key })) as { expiresAt: Date };
+      expect(expiresAt.getTime()).toBeGreaterThanOrEqual(made + 86_400_000);
+    });
+
     it('are not counted when the error is a word to the framework, whatever the policy', async () => {
       for (let n = 0; n < 5; n += 1) {
         expect(await attempt(new DelayedError(), { errors: 'store-all' })).toBe(
