@@ -1,9 +1,10 @@
 import type { ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import type { DataSource } from 'typeorm';
 import { TypeOrmStore } from '../../src/stores/typeorm/typeorm.store.js';
 import { createTestDatabase, type TestDatabase, type TestDialect } from '../support/databases.js';
-import { send, type RawResponse } from '../support/http.js';
+import { eventually, send, type RawResponse } from '../support/http.js';
 import { LedgerEntry, Stock } from './app/entities.js';
 import { intentName, type AppCommand, type Intent, type Strike } from './app/options.js';
 import type { ChargeAttempt } from './app/provider.js';
@@ -63,6 +64,10 @@ export class CrashStage {
       if (strike.action === 'SIGKILL') {
         await exitOf(child);
         this.doomed = undefined;
+      }
+      if (strike.action === 'SIGSTOP') {
+        // it says so before it stands still, and must not be woken before it does
+        await eventually(() => standsStill(child), 'a process that stands still');
       }
     });
     child.send({ arm: strike } satisfies AppCommand);
@@ -127,6 +132,12 @@ export class CrashStage {
     child.send({ start } satisfies AppCommand);
     return { process: child, port: await portOf(child) };
   }
+}
+
+/** As far as the system tells: only Linux does in a file. */
+async function standsStill({ pid }: ChildProcess): Promise<boolean> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => ') T');
+  return stat.slice(stat.lastIndexOf(')') + 2).startsWith('T');
 }
 
 function message(child: ChildProcess, expected: string): Promise<void> {
