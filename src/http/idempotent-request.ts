@@ -198,7 +198,8 @@ export class IdempotentRequest {
     if (this.isAbandoned) {
       return { type: 'release' };
     }
-    const unmark = unmarked(exchange);
+    // only a transaction can have been in the way of others
+    const unmark = settings.policy.mode === 'transactional' ? unmarked(exchange) : undefined;
     const handling = this.handle(call, attempt);
     const event = await Promise.race<HoldEvent | 'abandoned' | 'again' | void>([
       held.event,
@@ -218,7 +219,7 @@ export class IdempotentRequest {
     call.isOver = true;
     await failpoint('handler:after');
     if (handled.failed === 'again') {
-      unmark();
+      unmark?.();
       this.handled = undefined;
       return { type: 'again' };
     }

@@ -70,14 +70,13 @@ const CREDENTIAL_HEADERS = ['authorization', 'proxy-authorization', 'cookie', 'x
  * same key with other credentials, or none, is a stranger. `undefined` without credentials.
  */
 export function credentialsDigest({ headers }: HttpRequest): string | undefined {
-  const hash = createHash('sha256');
-  let found = false;
-  for (const name of CREDENTIAL_HEADERS) {
-    const value = headers[name];
-    if (value !== undefined) {
-      found = true;
-      hash.update(JSON.stringify([name, value]));
-    }
+  const found = CREDENTIAL_HEADERS.filter((name) => headers[name] !== undefined);
+  if (found.length === 0) {
+    return undefined;
   }
-  return found ? hash.digest('base64') : undefined;
+  const hash = createHash('sha256');
+  for (const name of found) {
+    hash.update(JSON.stringify([name, headers[name]]));
+  }
+  return hash.digest('base64');
 }
