@@ -1,17 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { DataSource } from 'typeorm';
 import { driverError } from './errors.js';
-
-/** What TypeORM has from `pg`. */
-interface PgClient {
-  query(statement: string | NamedStatement, values?: readonly unknown[]): Promise<unknown>;
-}
-
-interface NamedStatement {
-  readonly name: string;
-  readonly text: string;
-  readonly values: readonly unknown[];
-}
+import type { PgClient } from './pg-client.js';
 
 /**
  * Sends statements under names, so that PostgreSQL parses and plans each of them once for a connection: for statements
@@ -52,9 +42,9 @@ export class NamedStatements {
   private async send(client: PgClient, text: string, values: readonly unknown[]): Promise<unknown> {
     try {
       await this.planAgain(client);
-      return await client.query({ name: this.nameOf(text), text, values });
+      return await client.query({ name: this.named(text), text, values });
     } catch (error) {
-      if (!REFUSALS.has(driverError(error).code)) throw error;
+      if (!isUnknownName(error)) throw error;
       this.areKnown = false;
       return client.query(text, values);
     }
@@ -69,10 +59,10 @@ export class NamedStatements {
     }
   }
 
-  private nameOf(sql: string): string {
+  private named(sql: string): string {
     let name = this.names.get(sql);
     if (name === undefined) {
-      name = `idempotency_${createHash('sha256').update(sql).digest('hex').slice(0, 32)}`;
+      name = nameOf(sql);
       this.names.set(sql, name);
     }
     return name;
@@ -80,7 +70,16 @@ export class NamedStatements {
 }
 
 /** Statements that a connection sends by plans of the same age. */
-const PLAN_USES = 250;
+export const PLAN_USES = 250;
 
 /** No such name, a name that is taken, and a statement whose columns have changed since. */
 const REFUSALS: ReadonlySet<string | undefined> = new Set(['26000', '42P05', '0A000']);
+
+export function isUnknownName(error: unknown): boolean {
+  return REFUSALS.has(driverError(error).code);
+}
+
+/** The same for the same text only, so that under somebody else's name there is nothing else. */
+export function nameOf(sql: string): string {
+  return `idempotency_${createHash('sha256').update(sql).digest('hex').slice(0, 32)}`;
+}
