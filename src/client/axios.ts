@@ -95,7 +95,8 @@ async function send(
   config: AxiosConfig,
 ): Promise<AxiosResponse> {
   for (;;) {
-    const timeout = Math.ceil(Math.min(config.timeout || Infinity, call.remaining || 1));
+    // axios takes 0 for no time-out
+    const timeout = Math.ceil(call.timeForTry(config.timeout)) || 1;
     let response: AxiosResponse | undefined;
     let failure: AxiosFailure | undefined;
     try {

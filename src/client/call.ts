@@ -26,6 +26,12 @@ export interface IdempotencyOptions {
    */
   readonly deadline?: number;
   /**
+   * Milliseconds for one try: one that is not answered by then is given up, and made again. `Infinity` leaves it to the
+   * deadline. Where axios is given a `timeout`, that counts instead.
+   * @default 10_000
+   */
+  readonly tryTimeout?: number;
+  /**
    * The request header.
    * @default 'Idempotency-Key'
    */
@@ -47,6 +53,7 @@ export class Call {
   private constructor(
     private readonly pending: PendingKey | undefined,
     private readonly giveUpAt: number,
+    private readonly tryTimeout: number,
   ) {}
 
   /** Sets the header. Requests that change nothing need no key. */
@@ -58,30 +65,40 @@ export class Call {
     const {
       intent,
       deadline = 30_000,
+      tryTimeout = 10_000,
       storage = memoryStorage,
       header = 'Idempotency-Key',
     } = options;
     if (!(deadline > 0 && deadline <= LONGEST_TIMER_MS)) {
       throw misused(`'deadline' is ${deadline}. Write a number of milliseconds, such as 30_000.`);
     }
+    if (!(tryTimeout > 0)) {
+      throw misused(
+        `'tryTimeout' is ${tryTimeout}. Write a number of milliseconds, such as 10_000.`,
+      );
+    }
     if (intent === '') {
       throw misused("'intent' is empty. Name what is to happen once, such as 'order/draft-17'.");
     }
     const giveUpAt = performance.now() + deadline;
     if (isSafe(method)) {
-      return new Call(undefined, giveUpAt);
+      return new Call(undefined, giveUpAt, tryTimeout);
     }
     const given = headers.get(header);
     const make = async (): Promise<string> =>
       typeof given === 'string' ? given : quoted(await newKey(options.key));
     const pending = intent === undefined ? undefined : await PendingKey.take(storage, intent, make);
     headers.set(header, pending?.value ?? (await make()));
-    return new Call(pending, giveUpAt);
+    return new Call(pending, giveUpAt, tryTimeout);
   }
 
-  /** Milliseconds until the deadline. */
-  get remaining(): number {
-    return Math.max(0, this.giveUpAt - performance.now());
+  /**
+   * Milliseconds that the next try may take.
+   *
+   * @param own a time-out of the request's own, which counts instead of `tryTimeout`
+   */
+  timeForTry(own?: number): number {
+    return Math.min(own || this.tryTimeout, this.#remaining());
   }
 
   /**
@@ -97,7 +114,12 @@ export class Call {
     }
     this.#retries += 1;
     const wait = waitBefore(this.#retries, answer);
-    return wait < this.remaining ? wait : undefined;
+    return wait < this.#remaining() ? wait : undefined;
+  }
+
+  /** Milliseconds until the deadline. */
+  #remaining(): number {
+    return Math.max(0, this.giveUpAt - performance.now());
   }
 }
 

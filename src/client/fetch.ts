@@ -5,7 +5,7 @@ import type { Answer } from './verdict.js';
 
 /**
  * `fetch()` for routes that know idempotency keys: it sends a key, and sends the same request with the same key again
- * when there was no answer, or one that speaks of the moment (409 while the first is in flight, 425, 429, 5xx), as
+ * when there was no answer (a try that takes longer than `tryTimeout` is given up), or one that speaks of the moment (409 while the first is in flight, 425, 429, 5xx), as
  * `Retry-After` asks or with growing waits, until its deadline. The last answer is returned, whatever its status. 422
  * and answers that say they are not `retryable`, such as an uncertain outcome, are never retried.
  *
@@ -25,36 +25,37 @@ export async function idempotentFetch(
   const body = await request.arrayBuffer();
   const headers = new Headers(request.headers);
   const call = await Call.begin(options, request.method, headers);
-  const overdue = new AbortController();
-  const timer = setTimeout(() => overdue.abort(), call.remaining);
-  const signal = AbortSignal.any([request.signal, overdue.signal]);
   // a GET has none, and must not be given one
-  const again = { headers, signal, ...(request.bodyUsed && { body }) };
+  const again = { headers, ...(request.bodyUsed && { body }) };
   let failure: unknown;
-  try {
-    for (;;) {
-      const attempt = new Request(request, again);
+  for (;;) {
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(timedOut()), call.timeForTry());
+    let response: Response | undefined;
+    let wait: number | undefined;
+    try {
+      const signal = AbortSignal.any([request.signal, late.signal]);
+      const attempt = new Request(request, { ...again, signal });
       refuseRemoved(headers, attempt.headers);
-      let response: Response | undefined;
-      try {
-        response = await fetch(attempt);
-      } catch (error) {
+      response = await fetch(attempt).catch((error: unknown) => {
         request.signal.throwIfAborted();
         // why there was no answer says more than that time is over
-        failure = overdue.signal.aborted ? (failure ?? error) : error;
-      }
-      const wait = await call.next(response && (await answerOf(response)));
-      if (wait !== undefined) {
-        response?.body?.cancel().catch(() => undefined);
-        await sleep(wait, request.signal);
-      } else if (response !== undefined) {
-        return response;
-      } else {
-        throw unanswered(failure);
-      }
+        failure = late.signal.aborted ? (failure ?? error) : error;
+        return undefined;
+      });
+      wait = await call.next(response && (await answerOf(response)));
+    } finally {
+      // the caller may take any time to read the body
+      clearTimeout(timer);
     }
-  } finally {
-    clearTimeout(timer);
+    if (wait !== undefined) {
+      response?.body?.cancel().catch(() => undefined);
+      await sleep(wait, request.signal);
+    } else if (response !== undefined) {
+      return response;
+    } else {
+      throw unanswered(failure);
+    }
   }
 }
 
@@ -89,6 +90,10 @@ function refuseRemoved(wanted: Headers, sent: Headers): void {
       );
     }
   }
+}
+
+function timedOut(): DOMException {
+  return new DOMException('No answer came in the time for one try.', 'TimeoutError');
 }
 
 function unanswered(cause: unknown): IdempotencyClientError {

@@ -106,13 +106,26 @@ it('gives up with the error of axios when nobody answers, and keeps the key of t
   expect(keys().size).toBe(1);
 });
 
-it('retries a try that took longer than the time-out of the request', async () => {
+it.each([
+  ['tryTimeout', { idempotency: { tryTimeout: 300 } }],
+  ['the time-out of the request', { timeout: 300, idempotency: { tryTimeout: 20_000 } }],
+])('retries a try that took longer than %s', async (_, config) => {
   const gate = shop.hold();
-  const answer = place({ timeout: 300 });
+  const answer = place(config);
   await eventually(() => shop.came.length === 2, 'a retry');
   gate.open();
   expect((await answer).data.order).toBe(1);
   expect(keys().size).toBe(1);
+});
+
+it('lets the time-out of the request be longer than that of a try', async () => {
+  const gate = shop.hold();
+  const answer = place({ timeout: 5_000, idempotency: { tryTimeout: 50 } });
+  await gate.reached;
+  await delay(400);
+  gate.open();
+  expect((await answer).data.order).toBe(1);
+  expect(shop.came).toHaveLength(1);
 });
 
 it('ends a request and a wait by signal, by token, and by unsubscribing', async () => {

@@ -220,6 +220,63 @@ describe('idempotentFetch()', () => {
     });
   });
 
+  describe('with a time-out for a try', () => {
+    it('gives up a try that hangs, and makes it again with the same key', async () => {
+      const gate = shop.hold();
+      const answer = place({ tryTimeout: 300 });
+      await eventually(() => shop.came.length === 2, 'a retry');
+      gate.open();
+      expect(await order(answer)).toEqual({ order: 1, sku: 'tea' });
+      expect(gap()).toBeGreaterThan(390);
+      expect(keys().size).toBe(1);
+      expect(shop.orders()).toBe(1);
+    });
+
+    it('makes it again on a new connection where the line is dead', async () => {
+      shop.line.mode('silent');
+      const answer = place({ tryTimeout: 300 });
+      await delay(200);
+      shop.line.mode('through');
+      expect(await order(answer)).toEqual({ order: 1, sku: 'tea' });
+      expect(shop.orders()).toBe(1);
+    });
+
+    it('gives up at the deadline, and tells that tries timed out', async () => {
+      shop.line.mode('silent');
+      const since = performance.now();
+      await expect(place({ tryTimeout: 100, deadline: 900 })).rejects.toMatchObject({
+        code: 'IDEMPOTENCY_UNANSWERED',
+        cause: { name: 'TimeoutError' },
+      });
+      expect(performance.now() - since).toBeLessThan(3_000);
+    });
+
+    it('never retries what the caller aborted', async () => {
+      const { signal, abort } = aborting();
+      const gate = shop.hold();
+      const answer = place({ tryTimeout: 200 }, { signal });
+      await gate.reached;
+      const reason = new DOMException('as a time-out says it', 'TimeoutError');
+      abort(reason);
+      await expect(answer).rejects.toBe(reason);
+      await delay(400);
+      expect(shop.came).toHaveLength(1);
+    });
+
+    it('lets an answer that came in time be read afterwards', async () => {
+      const answer = await place({ tryTimeout: 1_000 });
+      await delay(1_050);
+      expect(await answer.json()).toEqual({ order: 1, sku: 'tea' });
+    });
+
+    it.each([0, -1, NaN])('refuses %d', async (tryTimeout) => {
+      await expect(place({ tryTimeout })).rejects.toMatchObject({
+        code: 'IDEMPOTENCY_CLIENT_MISUSED',
+      });
+      expect(shop.came).toEqual([]);
+    });
+  });
+
   describe('with a signal', () => {
     const reason = new Error('never mind');
 
