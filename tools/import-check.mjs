@@ -3,7 +3,7 @@
  * the documented exports. The root entry, `/testing` and `/openapi` load no optional package, and `/client` nothing but itself.
  */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { createRequire, register } from 'node:module';
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 
@@ -20,12 +20,12 @@ const entries = {
   ],
   'nestjs-idempotency/client/messages': ['withMessageIds'],
   'nestjs-idempotency/testing': [
-    'clearFailpoints',
+    'crashAt',
     'describeIdempotencyStore',
     'duplicateStorm',
     'expectEffectOnce',
+    'loseLeases',
     'memoryStore',
-    'setFailpoint',
   ],
   'nestjs-idempotency': [
     'CurrentIdempotency',
@@ -110,4 +110,23 @@ for (const [name, expected] of Object.entries(entries)) {
   assert.equal(commonJs.trim(), expected.join(), `require('${name}') differs from import.`);
 }
 port1.close();
+
+// A process that is doomed by crashAt() dies, whichever way it has loaded the package.
+const { crashAt } = await import('nestjs-idempotency/testing');
+const application = `
+  import 'reflect-metadata';
+  import { NestFactory } from '@nestjs/core';
+  import { createRequire } from 'node:module';
+  const { IdempotencyModule, IdempotencyService, memoryStore } = LOAD('nestjs-idempotency');
+  const module = IdempotencyModule.forRoot({ store: memoryStore() });
+  const app = await NestFactory.createApplicationContext(module, { logger: false });
+  await app.get(IdempotencyService).execute({ key: 'k' }, () => 'done');`;
+for (const load of ['await import', 'createRequire(import.meta.url)']) {
+  const { signal, stderr } = spawnSync(
+    process.execPath,
+    ['--input-type=module', '--eval', application.replace('LOAD', load)],
+    { env: { ...process.env, ...crashAt('before-record') }, encoding: 'utf8' },
+  );
+  assert.equal(signal, 'SIGKILL', `crashAt() does nothing to what \`${load}\` loads. ${stderr}`);
+}
 console.log(`import-check ok on Node ${process.version}`);

@@ -9,6 +9,7 @@ const SOURCES = new Map([
   ['nestjs-idempotency/dashboard', '../../src/dashboard/index.ts'],
   ['nestjs-idempotency/openapi', '../../src/openapi/index.ts'],
   ['nestjs-idempotency/outbox', '../../src/outbox/index.ts'],
+  ['nestjs-idempotency/testing', '../../src/testing/index.ts'],
   ['nestjs-idempotency/typeorm', '../../src/stores/typeorm/index.ts'],
 ]);
 

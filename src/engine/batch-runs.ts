@@ -53,9 +53,9 @@ export class BatchRuns {
       attempt.onLost = () => this.options.emit('onLeaseLost', attemptEvent(operation, attempt));
       this.leases.keep(attempt);
     }
-    const leave = this.running.enter(() => {
+    const leave = this.running.enter((reason) => {
       for (const attempt of attempts) {
-        attempt.lose('The application is shutting down.');
+        attempt.lose(reason);
         this.leases.drop(attempt);
       }
     });

@@ -13,7 +13,7 @@ import type { Operation, Outcome, RunResult } from './operation.js';
 import type { OutgoingMessages } from './outgoing.js';
 import { Recorder } from './recorder.js';
 import { RunningOperations } from './running-operations.js';
-import type { IdempotencyStore } from './store.js';
+import type { Claim, IdempotencyStore } from './store.js';
 import { watchedBatch, watchedRun } from './telemetry.js';
 import { TransactionalRuns } from './transactional-runs.js';
 import { WaitingRoom } from './waiting-room.js';
@@ -74,6 +74,15 @@ export class IdempotencyEngine {
   async drain(ms: number): Promise<void> {
     this.close();
     await this.running.end(ms);
+  }
+
+  /**
+   * For tests: as if this process had been silent for longer than its leases. Answers how many operations that hit, and
+   * the claims that the store has yet to give up.
+   */
+  loseLeases(): { readonly operations: number; readonly claims: readonly Claim[] } {
+    const { claims } = this.leases;
+    return { claims, operations: this.running.letGo('The lease was lost.', true) };
   }
 
   /** Ends every timer. Running operations may still settle. */
@@ -229,8 +238,8 @@ export class IdempotencyEngine {
   ): Promise<RunResult> {
     this.leases.keep(attempt);
     attempt.onLost = () => this.options.emit('onLeaseLost', attemptEvent(operation, attempt));
-    const leave = this.running.enter(() => {
-      attempt.lose('The application is shutting down.');
+    const leave = this.running.enter((reason) => {
+      attempt.lose(reason);
       this.leases.drop(attempt);
     });
     return this.carryOut(operation, attempt, work).finally(leave);

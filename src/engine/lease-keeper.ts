@@ -1,6 +1,6 @@
 import type { Attempt } from './attempt.js';
 import { failpoint } from './failpoints.js';
-import type { IdempotencyStore } from './store.js';
+import type { Claim, IdempotencyStore } from './store.js';
 import { LONGEST_TIMER_MS, within } from './timing.js';
 
 /**
@@ -17,6 +17,10 @@ export class LeaseKeeper {
     private readonly store: IdempotencyStore,
     private readonly storeTimeoutMs: number,
   ) {}
+
+  get claims(): Claim[] {
+    return [...this.attempts.values()].map(({ id, owner }) => ({ id, owner }));
+  }
 
   keep(attempt: Attempt): void {
     this.attempts.set(attempt.owner, attempt);

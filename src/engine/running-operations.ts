@@ -1,19 +1,21 @@
 import { pause } from './timing.js';
 
+/** @param isItsFault it counts as a failure of the operation, not as one of its surroundings */
+type LetGo = (reason: string, isItsFault: boolean) => void;
+
 /** What runs in this process, so that the application can wait for it before it goes. */
 export class RunningOperations {
-  private readonly letGos = new Set<() => void>();
+  private readonly entries = new Set<{ readonly letGo: LetGo | undefined }>();
   /** Made for those who wait: aborting one for nobody was the dearest part of an operation. */
   private idle: AbortController | undefined;
 
-  /** @param letGo called when nobody waits any longer */
-  enter(letGo: () => void = () => undefined): () => void {
-    // a function of its own: two entries may bring the same one
-    const entry = (): void => letGo();
-    this.letGos.add(entry);
+  /** @param letGo called when it must not go on */
+  enter(letGo?: LetGo): () => void {
+    const entry = { letGo };
+    this.entries.add(entry);
     return () => {
-      this.letGos.delete(entry);
-      if (this.letGos.size === 0) {
+      this.entries.delete(entry);
+      if (this.entries.size === 0) {
         this.idle?.abort();
         this.idle = undefined;
       }
@@ -23,14 +25,21 @@ export class RunningOperations {
   /** Resolves when nothing runs any more. After `ms` it lets go of what still does. */
   async end(ms: number): Promise<void> {
     const deadline = performance.now() + ms;
-    while (this.letGos.size > 0) {
+    while (this.entries.size > 0) {
       const left = deadline - performance.now();
       if (left <= 0) {
-        this.letGos.forEach((letGo) => letGo());
+        this.letGo('The application is shutting down.', false);
         return;
       }
       this.idle ??= new AbortController();
       await pause(left, this.idle.signal);
     }
+  }
+
+  /** Answers how many operations it was that had something to lose. */
+  letGo(...why: Parameters<LetGo>): number {
+    const owners = [...this.entries].filter(({ letGo }) => letGo !== undefined);
+    owners.forEach(({ letGo }) => letGo?.(...why));
+    return owners.length;
   }
 }

@@ -111,6 +111,7 @@ export class TransactionalEnd {
         throw broken(error, transaction);
       }
     }
+    await failpoint('complete:after');
     const stored = outcome.type === 'complete';
     this.options.emit('onExecuted', { ...attemptEvent(operation, attempt), stored });
     return { type: 'executed' };

@@ -86,9 +86,9 @@ export class TransactionalRuns {
   private async once(operation: Operation, begun: Begun, work: Work): Promise<RunResult | 'again'> {
     const { attempt, transaction } = begun;
     let concluded: ReturnType<Attempt['progress']['conclude']>;
-    const leave = this.running.enter(() => {
-      begun.isLetGo = true;
-      attempt.lose('The application is shutting down.');
+    const leave = this.running.enter((reason, isItsFault) => {
+      begun.isLetGo = !isItsFault;
+      attempt.lose(reason);
       void transaction.rollback();
     });
     const alive = this.opening.isInside() ? undefined : new KeepAlive(attempt, transaction);

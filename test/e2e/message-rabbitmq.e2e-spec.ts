@@ -18,8 +18,8 @@ import {
 } from '@nestjs/microservices';
 import { EMPTY, timeout, type Observable } from 'rxjs';
 import { Idempotent, memoryStore, type IdempotencyStore } from 'nestjs-idempotency';
-import { clearFailpoints, setFailpoint } from 'nestjs-idempotency/testing';
 import { TypeOrmStore } from 'nestjs-idempotency/typeorm';
+import { clearFailpoints, setFailpoint } from '../../src/engine/failpoints.js';
 import { createTestDatabase } from '../support/databases.js';
 import { eventually } from '../support/http.js';
 import { TestGate } from '../support/gate.js';

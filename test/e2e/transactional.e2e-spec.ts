@@ -11,9 +11,9 @@ import {
 } from '@nestjs/common';
 import { finalize } from 'rxjs';
 import { Idempotent, IdempotencyError, IdempotencyModule, memoryStore } from 'nestjs-idempotency';
-import { clearFailpoints, setFailpoint } from 'nestjs-idempotency/testing';
 import { typeOrmStore } from 'nestjs-idempotency/typeorm';
 import { DataSource, QueryFailedError } from 'typeorm';
+import { clearFailpoints, setFailpoint } from '../../src/engine/failpoints.js';
 import { createTestDatabase, type TestDatabase, type TestDialect } from '../support/databases.js';
 import { TestGate } from '../support/gate.js';
 import { eventually, platforms, send, startApp, type TestApp } from '../support/http.js';

@@ -15,16 +15,28 @@ import {
 } from '../../src/index.js';
 import { given, serve } from './shop-process.js';
 
+interface Effect {
+  readonly name: string;
+  readonly holdMs?: number;
+}
+
 @Controller('effects')
 class EffectsController {
   constructor(private readonly dataSource: DataSource) {}
 
   @Post()
   @Idempotent()
-  async add(
-    @Body() { name, holdMs = 0 }: { name: string; holdMs?: number },
-    @CurrentIdempotency() once: IdempotencyContext,
-  ) {
+  add(@Body() effect: Effect, @CurrentIdempotency() once: IdempotencyContext) {
+    return this.perform(effect, once);
+  }
+
+  @Post('transactional')
+  @Idempotent({ mode: 'transactional' })
+  addInTransaction(@Body() effect: Effect, @CurrentIdempotency() once: IdempotencyContext) {
+    return this.perform(effect, once);
+  }
+
+  private async perform({ name, holdMs = 0 }: Effect, once: IdempotencyContext) {
     const id = randomUUID();
     await this.dataSource
       .createQueryBuilder()

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { Table, type DataSource } from 'typeorm';
 import type { ShopOptions } from './shop-process.js';
 
-const LOADER = fileURLToPath(new URL('./typeorm-loader.mjs', import.meta.url));
+const LOADER = new URL('./typeorm-loader.mjs', import.meta.url).href;
 const SERVERS = {
   shop: fileURLToPath(new URL('./shop-server.ts', import.meta.url)),
   limited: fileURLToPath(new URL('./limited-server.ts', import.meta.url)),
@@ -25,9 +25,16 @@ export interface Shop {
 export async function startShop(
   options: ShopOptions,
   server: keyof typeof SERVERS = 'shop',
+  env: Record<string, string> = {},
 ): Promise<Shop> {
   const child = fork(SERVERS[server], [JSON.stringify(options)], {
-    execArgv: ['--import', LOADER],
+    // what `crashAt()` adds to the options is loaded after it
+    env: {
+      ...process.env,
+      ...env,
+      NODE_OPTIONS: `--import=${LOADER} ${env.NODE_OPTIONS ?? process.env.NODE_OPTIONS ?? ''}`,
+    },
+    execArgv: [],
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
   const exited = once(child, 'exit').then(() => undefined);

@@ -5,10 +5,17 @@ import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
 import { transform } from '@swc/core';
 
+/** What is named by a URL that ends with `.js`, as it would be when it was compiled. */
+const COMPILED = ['src', '.docs-run'].map(
+  (path) => new URL(`../../${path}/`, import.meta.url).href,
+);
+
 if (isMainThread) register(import.meta.url);
 
 export async function resolve(specifier, context, next) {
-  const isSource = specifier.startsWith('.') && context.parentURL?.endsWith('.ts');
+  const isSource =
+    (specifier.startsWith('.') && context.parentURL?.endsWith('.ts')) ||
+    COMPILED.some((folder) => specifier.startsWith(folder));
   return next(isSource ? specifier.replace(/\.js$/, '.ts') : specifier, context);
 }
 

@@ -181,6 +181,19 @@ describe('the signal', () => {
     expect(await answer).toBe('replayed theirs');
   });
 
+  it('aborts when a test takes the leases away, and they are not renewed any more', async () => {
+    const bench = await Bench.started();
+    const { attempt, end, answer } = await bench.begin();
+    const { id, owner } = attempt;
+    expect(bench.engine.loseLeases()).toEqual({ operations: 1, claims: [{ id, owner }] });
+    expect(attempt.signal.reason).toMatchObject({ message: 'The lease was lost.' });
+    await pass(6_000);
+    expect(bench.store.count('renew')).toBe(0);
+    end('mine');
+    expect(await answer).toBe('executed');
+    expect(bench.engine.loseLeases()).toEqual({ operations: 0, claims: [] });
+  });
+
   it('does not abort for an attempt that is just being recorded', async () => {
     const bench = await Bench.started();
     const { attempt, end, answer } = await bench.begin();

@@ -59,6 +59,14 @@ describe('attempts of a transaction', () => {
     expect(await bench.record).toMatchObject({ attemptsStarted: 2, attemptsFinished: 2 });
   });
 
+  it('count when they lose their lease', async () => {
+    const { end, answer } = await bench.begin(MODE);
+    expect(bench.engine.loseLeases()).toEqual({ operations: 1, claims: [] });
+    expect(await answer).toBe('TRANSACTION_BROKEN');
+    end('late');
+    expect(await next()).toBe(2);
+  });
+
   it.each<[string, Outcome, string | undefined]>([
     [
       'judged to be in doubt',

@@ -10,7 +10,7 @@ import { APP_INTERCEPTOR, NestFactory } from '@nestjs/core';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { DataSource } from 'typeorm';
 import { IdempotencyModule, type HttpRequest } from '../../../src/index.js';
-import { setFailpoint } from '../../../src/testing/index.js';
+import { setFailpoint } from '../../../src/engine/failpoints.js';
 import { badStore } from '../bad/variants.js';
 import { borrow } from './borrow.js';
 import { ChaosController, PROVIDER_PORT } from './controller.js';

@@ -1,0 +1,1 @@
+export function examplesOf(page: string): Promise<readonly { name: string; code: string }[]>;
