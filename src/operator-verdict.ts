@@ -68,11 +68,25 @@ export async function resolveAttempt(
   settings: VerdictSettings,
   where: string,
 ): Promise<boolean> {
-  const encodeVerdict = operation === HTTP_OPERATION ? encodeResponseVerdict : encodeValueVerdict;
   const encode = (known: KnownOutcome): Uint8Array =>
-    encodeVerdict(known, settings.maxResultBytes, where);
+    encodeKnown(operation, known, settings.maxResultBytes, where);
   const ttlMs = windowOf(key, settings.ttlMs, await store.ping());
   return store.resolve(id, resolution(verdict, encode, ttlMs), owner);
+}
+
+/**
+ * A known outcome as the operation records its own.
+ *
+ * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for one that does not fit, or cannot be kept.
+ */
+export function encodeKnown(
+  operation: string,
+  known: KnownOutcome,
+  maxResultBytes: number,
+  where: string,
+): Uint8Array {
+  const encode = operation === HTTP_OPERATION ? encodeResponseVerdict : encodeValueVerdict;
+  return encode(known, maxResultBytes, where);
 }
 
 /** Ends the first of these records that is parked. Answers whether there was one. */

@@ -7,6 +7,7 @@ import {
   Param,
   Post,
   Query,
+  Req,
   Res,
 } from '@nestjs/common';
 import type { RecordState } from '../engine/store.js';
@@ -14,13 +15,14 @@ import { Inspected } from './inspected.js';
 import { DashboardMessages, isMessageAction } from './messages.js';
 import { DashboardRecords, isRecordAction } from './records.js';
 import { Responder } from './responder.js';
+import { readVerdict } from './verdict-body.js';
 
 const RECORD_ID = /^[0-9a-f]{32}$/;
 const POSITION = /^[1-9]\d{0,15}$/;
 
 /**
- * What the page asks for. Keys and scopes that people look for come in headers: URLs are written into logs. Nothing
- * has a body, which the application might read in its own way.
+ * What the page asks for. Keys and scopes that people look for come in headers: URLs are written into logs. Only what
+ * became of an operation comes in a body, which the application may read in its own way.
  */
 export class DashboardApiController {
   constructor(
@@ -75,13 +77,14 @@ export class DashboardApiController {
     @Param('id') id: string,
     @Param('action') action: string,
     @Query('fence') fence: unknown,
+    @Req() request: unknown,
     @Res() response: unknown,
   ): Promise<void> {
     if (!RECORD_ID.test(id) || !isRecordAction(action)) {
       throw new NotFoundException();
     }
     return this.responder.json(response, async () => ({
-      done: await this.records.act(action, id, String(fence)),
+      done: await this.records.act(action, id, String(fence), () => readVerdict(request)),
     }));
   }
 

@@ -1,4 +1,5 @@
 import {
+  ConfigurableModuleBuilder,
   Controller,
   Inject,
   Module,
@@ -11,11 +12,16 @@ import {
 import { DashboardApiController } from './api.controller.js';
 import { DASHBOARD_OPTIONS } from './dashboard.constants.js';
 import {
+  checkDashboardAsyncOptions,
   checkDashboardOptions,
+  checkDashboardSettings,
   DEFAULT_PATH,
   refuseToStandOpen,
+  type DashboardAsyncOptions,
+  type DashboardExtras,
   type DashboardGuard,
   type DashboardOptions,
+  type DashboardSettings,
 } from './dashboard.options.js';
 import { Inspected } from './inspected.js';
 import { DashboardMessages } from './messages.js';
@@ -24,10 +30,19 @@ import { DashboardRecords } from './records.js';
 import { Responder } from './responder.js';
 import { SameOriginGuard } from './same-origin.guard.js';
 
+const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } =
+  new ConfigurableModuleBuilder<DashboardSettings>({ moduleName: 'IdempotencyDashboard' })
+    .setClassMethodName('forRoot')
+    .setFactoryMethodName('createDashboardOptions')
+    .setExtras<DashboardExtras>({ guards: [], imports: undefined, decorators: [] }, withPage)
+    .build();
+
 /** A page to look into the records and the outbox, and to repair them, behind the application's own guards. */
 @Module({})
-export class IdempotencyDashboardModule implements OnModuleInit {
-  constructor(@Inject(DASHBOARD_OPTIONS) private readonly options: DashboardOptions) {}
+export class IdempotencyDashboardModule extends ConfigurableModuleClass implements OnModuleInit {
+  constructor(@Inject(DASHBOARD_OPTIONS) private readonly options: DashboardOptions) {
+    super();
+  }
 
   /**
    * At `path`, whatever version of the application is asked for. When the application starts, it is refused without
@@ -35,24 +50,20 @@ export class IdempotencyDashboardModule implements OnModuleInit {
    *
    * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for options that are none.
    */
-  static forRoot(options: DashboardOptions): DynamicModule {
+  static override forRoot(options: DashboardOptions): DynamicModule {
     checkDashboardOptions(options);
-    const { path = DEFAULT_PATH, guards = [], imports = [] } = options;
-    return {
-      module: IdempotencyDashboardModule,
-      imports,
-      controllers: [
-        mounted(DashboardPageController, path, guards, options),
-        mounted(DashboardApiController, `${path}/api`, [SameOriginGuard, ...guards], options),
-      ],
-      providers: [
-        { provide: DASHBOARD_OPTIONS, useValue: options },
-        Inspected,
-        DashboardRecords,
-        DashboardMessages,
-        Responder,
-      ],
-    };
+    return super.forRoot(options);
+  }
+
+  /**
+   * Options from a factory. `guards` and `decorators` stand beside it, since Nest needs them before the factory can
+   * run; `imports` are for the factory and for the guards. Refused as `forRoot()` is, when the application starts.
+   *
+   * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for guards or decorators that are none.
+   */
+  static override forRootAsync(options: DashboardAsyncOptions): DynamicModule {
+    checkDashboardAsyncOptions(options);
+    return super.forRootAsync(options);
   }
 
   /** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` when nobody would be kept out. */
@@ -61,17 +72,44 @@ export class IdempotencyDashboardModule implements OnModuleInit {
   }
 }
 
-/** A class of its own for each path: decorators are the class's. */
-function mounted(
-  controller: Type<object>,
-  path: string,
-  guards: readonly DashboardGuard[],
-  { decorators = [] }: DashboardOptions,
-): Type<object> {
-  const own = class extends controller {};
-  Object.defineProperty(own, 'name', { value: controller.name });
-  Controller({ path, version: VERSION_NEUTRAL })(own);
+function withPage(definition: DynamicModule, options: DashboardOptions): DynamicModule {
+  const { path = DEFAULT_PATH, guards = [], imports } = options;
+  const page = controller(DashboardPageController, guards);
+  const api = controller(DashboardApiController, [SameOriginGuard, ...guards]);
+  const mount = (at: string): void => {
+    Controller({ path: at, version: VERSION_NEUTRAL })(page);
+    Controller({ path: `${at}/api`, version: VERSION_NEUTRAL })(api);
+  };
+  mount(path);
+  options.decorators?.forEach((decorate) => [page, api].forEach((own) => decorate(own)));
+  return {
+    ...definition,
+    imports: definition.imports ?? imports ?? [],
+    controllers: [page, api],
+    providers: [
+      ...(definition.providers ?? []),
+      {
+        provide: DASHBOARD_OPTIONS,
+        inject: [{ token: MODULE_OPTIONS_TOKEN, optional: true }],
+        useFactory: (settings: DashboardSettings): DashboardOptions => {
+          checkDashboardSettings(settings);
+          // routes are made once all factories have answered
+          if (settings.path !== undefined && settings.path !== path) mount(settings.path);
+          return { ...settings, guards };
+        },
+      },
+      Inspected,
+      DashboardRecords,
+      DashboardMessages,
+      Responder,
+    ],
+  };
+}
+
+/** A class of its own for each module: decorators are the class's. */
+function controller(base: Type<object>, guards: readonly DashboardGuard[]): Type<object> {
+  const own = class extends base {};
+  Object.defineProperty(own, 'name', { value: base.name });
   UseGuards(...guards)(own);
-  decorators.forEach((decorate) => decorate(own));
   return own;
 }

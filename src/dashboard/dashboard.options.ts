@@ -1,18 +1,21 @@
-import type { CanActivate, ModuleMetadata, Type } from '@nestjs/common';
+import type {
+  CanActivate,
+  ConfigurableModuleAsyncOptions,
+  ModuleMetadata,
+  Type,
+} from '@nestjs/common';
 import { boolean, isRecord, show, type Check } from '../option-values.js';
 import { checkEach, misconfigured } from '../options-check.js';
 
 export type DashboardGuard = Type<CanActivate> | CanActivate;
 
-/** Options of `IdempotencyDashboardModule.forRoot()`. */
-export interface DashboardOptions {
+/** What a factory may answer: what is not needed before it can run. */
+export interface DashboardSettings {
   /**
    * Where the page is, behind the application's global prefix.
    * @default '/idempotency'
    */
   readonly path?: string;
-  /** Who may see and change records. They run after the application's global guards. */
-  readonly guards?: readonly DashboardGuard[];
   /**
    * Without guards: whoever reaches the application may see and change records. Refused in production.
    * @default false
@@ -23,11 +26,26 @@ export interface DashboardOptions {
    * @default false
    */
   readonly reveal?: boolean;
+}
+
+/** What the page is made of, with `forRootAsync()` beside the factory. */
+export interface DashboardExtras {
+  /** Who may see and change records. They run after the application's global guards. */
+  readonly guards?: readonly DashboardGuard[];
   /** Modules whose providers the guards inject. */
   readonly imports?: NonNullable<ModuleMetadata['imports']>;
   /** For the controllers of the page, such as one that lets a global guard pass them on to `guards`. */
   readonly decorators?: readonly ClassDecorator[];
 }
+
+/** Options of `IdempotencyDashboardModule.forRoot()`. */
+export interface DashboardOptions extends DashboardSettings, DashboardExtras {}
+
+/** Options of `IdempotencyDashboardModule.forRootAsync()`. */
+export interface DashboardAsyncOptions
+  extends
+    ConfigurableModuleAsyncOptions<DashboardSettings, 'createDashboardOptions'>,
+    Omit<DashboardExtras, 'imports'> {}
 
 export const DEFAULT_PATH = '/idempotency';
 
@@ -42,14 +60,17 @@ const isFunction = (value: unknown): boolean => typeof value === 'function';
 const isGuard = (value: unknown): boolean =>
   isFunction(value) || typeof (value as CanActivate | null)?.canActivate === 'function';
 
-const checks: Readonly<Record<keyof DashboardOptions, Check>> = {
+const settings: Readonly<Record<keyof DashboardSettings, Check>> = {
   path: (value) =>
     typeof value === 'string' && PATH.test(value)
       ? undefined
       : `Write a path without parameters, such as '${DEFAULT_PATH}'.`,
-  guards: list(isGuard, 'Write a list of guards, such as [AdminGuard].'),
   open: boolean,
   reveal: boolean,
+};
+
+const extras: Readonly<Record<keyof DashboardExtras, Check>> = {
+  guards: list(isGuard, 'Write a list of guards, such as [AdminGuard].'),
   imports: list(() => true, 'Write a list of modules.'),
   decorators: list(isFunction, 'Write a list of class decorators, such as [Public()].'),
 };
@@ -59,7 +80,44 @@ export function checkDashboardOptions(options: DashboardOptions): void {
   if (!isRecord(options)) {
     throw misconfigured(WHERE, `its options are ${show(options)}. Write { guards: [AdminGuard] }.`);
   }
-  checkEach(checks, options, WHERE);
+  checkEach({ ...settings, ...extras }, options, WHERE);
+}
+
+/** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` */
+export function checkDashboardAsyncOptions(options: DashboardAsyncOptions): void {
+  const misplaced = nameIn(options, settings);
+  if (misplaced !== undefined) {
+    throw misconfigured(
+      WHERE,
+      `'${misplaced}' stands beside its factory. Let the factory answer it: ` +
+        `useFactory: () => ({ ${misplaced}: … }).`,
+    );
+  }
+  const { guards, decorators } = options;
+  checkEach(extras, { guards, decorators }, WHERE);
+}
+
+/** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` */
+export function checkDashboardSettings(answer: DashboardSettings): void {
+  if (!isRecord(answer)) {
+    throw misconfigured(
+      WHERE,
+      `its factory answered ${show(answer)}. Answer an object, such as {}.`,
+    );
+  }
+  const misplaced = nameIn(answer, extras);
+  if (misplaced !== undefined) {
+    throw misconfigured(
+      WHERE,
+      `its factory answered '${misplaced}', which Nest needs before a factory can run. Write it beside ` +
+        `the factory: forRootAsync({ ${misplaced}: […], useFactory: … }).`,
+    );
+  }
+  checkEach(settings, answer, WHERE);
+}
+
+function nameIn(options: object, names: object): string | undefined {
+  return Object.keys(options).find((name) => Object.hasOwn(names, name));
 }
 
 /** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` when nobody would be kept out. */

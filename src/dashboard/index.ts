@@ -1,2 +1,8 @@
 export { IdempotencyDashboardModule } from './dashboard.module.js';
-export type { DashboardGuard, DashboardOptions } from './dashboard.options.js';
+export type {
+  DashboardAsyncOptions,
+  DashboardExtras,
+  DashboardGuard,
+  DashboardOptions,
+  DashboardSettings,
+} from './dashboard.options.js';

@@ -11,6 +11,7 @@ const NAMES = [
   'index.html',
   'dashboard.css',
   'dashboard.js',
+  'answer.js',
   'api.js',
   'chart.js',
   'confirm.js',

@@ -2,15 +2,19 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import { windowOf } from '../engine/key-time.js';
 import { stepNames } from '../engine/steps.js';
 import { RECORD_STATES, type RecordState, type StoredRecord } from '../engine/store.js';
+import { resolution, type KnownOutcome, type Verdict } from '../engine/unknown-outcome.js';
 import type { IdempotencyKey } from '../execute-options.js';
 import { operationSettings } from '../idempotency.settings.js';
 import type { ListOptions } from '../list-options.js';
+import { checkVerdict, encodeKnown } from '../operator-verdict.js';
+import { misconfigured } from '../options-check.js';
 import { recordView, type IdempotencyRecordView } from '../record-view.js';
 import { DASHBOARD_OPTIONS } from './dashboard.constants.js';
 import type { DashboardOptions } from './dashboard.options.js';
 import { Inspected } from './inspected.js';
 import { maskedRecord, type RecordOnPage } from './masked.js';
 
+const WHERE = 'IdempotencyDashboardModule';
 const PAGE = 50;
 const MOST_COUNTED = 10_000;
 
@@ -18,6 +22,7 @@ const MOST_COUNTED = 10_000;
 const ACTIONS = {
   absent: 'uncertain',
   done: 'uncertain',
+  resolve: 'uncertain',
   redrive: 'parked',
   discard: 'parked',
   forget: undefined,
@@ -76,22 +81,34 @@ export class DashboardRecords {
   /**
    * True when it counted. What somebody decided about one attempt is not carried out on the next, which `fence` tells
    * apart.
+   *
+   * @param read reads what became of it, for `resolve`
+   * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for an outcome that does not fit the record
    */
-  async act(action: RecordAction, id: string, fence: string): Promise<boolean> {
+  async act(
+    action: RecordAction,
+    id: string,
+    fence: string,
+    read: () => Promise<unknown>,
+  ): Promise<boolean> {
     const record = await this.app.engine.store.find(id);
     const isSame = record !== null && String(record.fence) === fence;
     const wanted = ACTIONS[action];
     if (!isSame || record.state !== (wanted ?? record.state)) {
       return false;
     }
-    const counted = await this.carryOut(action, record);
+    const counted = await this.carryOut(action, record, read);
     if (counted) {
       this.logger.log(`Record ${id}: '${action}' by hand.`);
     }
     return counted;
   }
 
-  private async carryOut(action: RecordAction, record: StoredRecord): Promise<boolean> {
+  private async carryOut(
+    action: RecordAction,
+    record: StoredRecord,
+    read: () => Promise<unknown>,
+  ): Promise<boolean> {
     const { store } = this.app.engine;
     switch (action) {
       case 'forget':
@@ -100,17 +117,37 @@ export class DashboardRecords {
       case 'redrive':
         return store.resolve(record.id, 'absent', record.owner);
       case 'done':
-      case 'discard': {
-        const ttlMs = this.ttlOf(record, await store.ping());
-        return store.resolve(record.id, { result: null, ttlMs }, record.owner);
+      case 'discard':
+        return this.settle(record, 'done');
+      case 'resolve': {
+        const verdict: unknown = await read();
+        checkVerdict(verdict, WHERE);
+        return this.settle(record, verdict);
       }
     }
+  }
+
+  private async settle(record: StoredRecord, verdict: Verdict): Promise<boolean> {
+    const { store } = this.app.engine;
+    const { maxResultBytes } = operationSettings(this.app.settings, {}, WHERE);
+    const encode = (known: KnownOutcome): Uint8Array => {
+      if (record.operation === null) {
+        throw misconfigured(
+          WHERE,
+          'the record does not hold its operation, so nobody knows what its outcome looks like. ' +
+            'Write IdempotencyService.resolve() with its key.',
+        );
+      }
+      return encodeKnown(record.operation, known, maxResultBytes, WHERE);
+    };
+    const ttlMs = this.ttlOf(record, await store.ping());
+    return store.resolve(record.id, resolution(verdict, encode, ttlMs), record.owner);
   }
 
   /** Of a key that is not kept as it was, nobody knows how long it passes for a fresh one: at most twice as long. */
   private ttlOf({ key }: StoredRecord, now: number): number {
     const { settings } = this.app;
-    const { ttlMs } = operationSettings(settings, {}, 'IdempotencyDashboardModule').policy;
+    const { ttlMs } = operationSettings(settings, {}, WHERE).policy;
     const isWhole = key !== null && settings.options.maskKey === undefined;
     return isWhole ? windowOf(key, ttlMs, now) : 2 * ttlMs;
   }

@@ -12,7 +12,7 @@ import {
   startDashboardWithOutbox,
   type DashboardApp,
 } from '../support/dashboard.js';
-import { eventually } from '../support/http.js';
+import { eventually, send } from '../support/http.js';
 
 interface Axe {
   run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }>;
@@ -68,6 +68,7 @@ const themes = ['light', 'dark'] as const;
       viewport: { width: 1200, height: 1100 },
     });
     page = await context.newPage();
+    page.setDefaultTimeout(10_000);
     page.on('console', (line) => {
       if (line.type() === 'error' || line.type() === 'warning') complaints.push(line.text());
     });
@@ -88,6 +89,19 @@ const themes = ['light', 'dark'] as const;
       if (focused === name) return;
     }
     throw new Error(`The keyboard does not get to '${name}'.`);
+  }
+  const focusedField = (): Promise<{ name: string | null; invalid: string | null }> =>
+    page.evaluate(() => {
+      const { activeElement: element } = document;
+      const read = (name: string) => element?.getAttribute(name) ?? null;
+      return { name: read('name'), invalid: read('aria-invalid') };
+    });
+  async function tabToField(name: string): Promise<void> {
+    for (let presses = 0; presses < 20; presses += 1) {
+      if ((await focusedField()).name === name) return;
+      await page.keyboard.press('Tab');
+    }
+    throw new Error(`The keyboard does not get to the field '${name}'.`);
   }
   const status = (text: string): Promise<unknown> =>
     page.waitForFunction(
@@ -128,9 +142,17 @@ const themes = ['light', 'dark'] as const;
     };
     expect(await faults()).toEqual([]);
     await page.getByRole('button', { name: 'Uncertain' }).click();
+    await page.waitForFunction(() => document.querySelectorAll('#list tbody tr').length === 1);
     await page.locator('#list tbody button').click();
     await page.waitForSelector('#record[open]');
     expect(await faults()).toEqual([]);
+    await page.getByRole('button', { name: 'with this answer…' }).click();
+    await page.waitForSelector('#answer[open]');
+    expect(await faults()).toEqual([]);
+    await page.getByRole('button', { name: 'Give this answer' }).click();
+    expect(await page.getByRole('alert').textContent()).toContain('This is not JSON.');
+    expect(await faults()).toEqual([]);
+    await page.keyboard.press('Escape');
     await page.getByRole('button', { name: 'Forget' }).click();
     await page.waitForSelector('#confirm[open]');
     expect(await faults()).toEqual([]);
@@ -165,6 +187,81 @@ const themes = ['light', 'dark'] as const;
     const focused = await page.evaluate(() => document.activeElement?.id);
     expect(focused).toBe('records');
     expect(complaints).toEqual([]);
+  });
+
+  const charge = () => send(app, { path: '/charges', key: 'c-1', body: {} });
+  const openRecord = async (operation: string): Promise<void> => {
+    await page.getByRole('button', { name: 'Refresh' }).click();
+    await page.locator('#list tbody tr', { hasText: operation }).locator('button').click();
+    await page.waitForSelector('#record[open]');
+  };
+
+  it('gives a request the response that somebody writes, with the keyboard alone', async () => {
+    await charge();
+    await openRecord('http');
+    await tabTo('It has happened, with this answer…');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('#answer[open]');
+    const type = (text: string): Promise<void> => page.keyboard.type(text);
+    await tabToField('status');
+    await page.keyboard.press('Control+A');
+    await type('201');
+    await tabToField('headers');
+    await type('Location: /charges/7');
+    await tabToField('body');
+    await type('{"id": ch_7}');
+    await tabTo('Give this answer');
+    await page.keyboard.press('Enter');
+    // told at once, and the focus is where it is wrong
+    const alert = page.getByRole('alert');
+    expect(await alert.textContent()).toContain('This is not JSON.');
+    expect(await focusedField()).toEqual({ name: 'body', invalid: 'true' });
+    await page.keyboard.press('Control+A');
+    await type('{"id": "ch_7"}');
+
+    await tabTo('Give this answer');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('#confirm[open]');
+    expect(await page.locator('#confirm-text').textContent()).toContain('"Location":"/charges/7"');
+    await page.keyboard.press('Escape');
+    await page.waitForSelector('#confirm:not([open])', { state: 'attached' });
+    expect((await charge()).status).toBe(409);
+
+    await page.keyboard.press('Enter');
+    await tabTo('Give this answer');
+    await page.keyboard.press('Enter');
+    await status('done.');
+    expect(await page.locator('dialog[open]').count()).toBe(0);
+    const replay = await charge();
+    expect([replay.status, replay.header('location')]).toEqual([201, '/charges/7']);
+    expect(replay.header('idempotent-replayed')).toBe('true');
+    expect(replay.json()).toEqual({ id: 'ch_7' });
+    expect(complaints).toEqual([]);
+  });
+
+  it('gives a method the result that somebody writes, and says what cannot be kept', async () => {
+    await charge();
+    await openRecord('http');
+    await page.getByRole('button', { name: 'with this answer…' }).click();
+    await page.getByLabel('Headers, one in a line').fill('Date: today');
+    await page.getByLabel('Its body is').selectOption('none');
+    await page.getByRole('button', { name: 'Give this answer' }).click();
+    await page.locator('#confirm-yes').click();
+    await page.getByText("has a header 'date'").waitFor();
+    expect((await charge()).status).toBe(409);
+    await page.locator('#answer-cancel').click();
+    await page.locator('#record').getByRole('button', { name: 'Close' }).click();
+
+    await page.getByRole('button', { name: 'Uncertain' }).first().click();
+    await openRecord('Orders.pay');
+    await page.getByRole('button', { name: 'with this answer…' }).click();
+    expect(await page.getByLabel('Status').isVisible()).toBe(false);
+    await page.getByLabel('Result, as JSON').fill('{"paid": true}');
+    await page.getByRole('button', { name: 'Give this answer' }).click();
+    await page.locator('#confirm-yes').click();
+    await status('done.');
+    const whose = { key: KEYS.uncertain, scope: SCOPE, operation: 'Orders.pay' };
+    expect(await app.service.execute(whose, () => 'again')).toEqual({ paid: true });
   });
 
   it('finds the record of a key, and lets a parked operation be tried again', async () => {

@@ -6,6 +6,7 @@ import {
   SetMetadata,
   VersioningType,
   type CanActivate,
+  type DynamicModule,
   type ExecutionContext,
   type INestApplication,
 } from '@nestjs/common';
@@ -49,11 +50,13 @@ describe.each(platforms)('the dashboard on %s', (platform) => {
   let app: DashboardApp;
 
   async function start(
-    dashboard: DashboardOptions = { guards: [AdminGuard] },
+    dashboard: DashboardOptions | DynamicModule = { guards: [AdminGuard] },
     configure?: (app: INestApplication) => void,
     options = {},
+    bodyParser = true,
   ): Promise<DashboardApp> {
-    app = await startDashboard(platform, dashboard, configure ? { configure } : {}, options);
+    const own = { bodyParser, ...(configure && { configure }) };
+    app = await startDashboard(platform, dashboard, own, options);
     apps.push(app);
     await fillRecords(app.service);
     return app;
@@ -235,6 +238,125 @@ describe.each(platforms)('the dashboard on %s', (platform) => {
     expect((await post(`/idempotency/api/records/${parked.id}/drop`)).status).toBe(404);
   });
 
+  describe('the outcome that somebody has found out', () => {
+    const resolve = ({ id, fence }: Shown, verdict: unknown): Promise<RawResponse> =>
+      send(app, {
+        path: `/idempotency/api/records/${id}/resolve?fence=${fence}`,
+        headers: OURS,
+        body: { verdict: typeof verdict === 'string' ? verdict : JSON.stringify(verdict) },
+      });
+    const charge = () => send(app, { path: '/charges', key: 'c-1', body: {} });
+    const uncertainCharge = async (): Promise<Shown> => {
+      await charge();
+      const all = (await records('?state=uncertain')) as (Shown & { operation: string })[];
+      return all.find(({ operation }) => operation === 'http') as Shown;
+    };
+
+    it.each([true, false])('of a request is replayed (bodies parsed: %s)', async (isParsed) => {
+      // the key alone counts where nobody reads the body
+      const fingerprint = ['method', 'path'] as const;
+      await start(undefined, undefined, isParsed ? {} : { fingerprint }, isParsed);
+      const record = await uncertainCharge();
+      const response = { status: 201, headers: { Location: '/charges/7' }, body: { id: 'ch_7' } };
+      expect((await resolve(record, { response })).json()).toEqual({ done: true });
+      const replay = await charge();
+      expect(replay.status).toBe(201);
+      expect(replay.header('idempotent-replayed')).toBe('true');
+      expect(replay.header('location')).toBe('/charges/7');
+      expect(replay.json()).toEqual({ id: 'ch_7' });
+      expect((await resolve(record, { response })).json()).toEqual({ done: false });
+    });
+
+    it.each([
+      ['as members', (body: object) => ({ ...body, changed: true })],
+      ['as text', (body: object) => JSON.stringify(body)],
+      ['as bytes', (body: object) => Buffer.from(JSON.stringify(body))],
+    ])('of a method is what it answers, with bodies read %s', async (_, read) => {
+      await start(undefined, (nest) =>
+        nest.useGlobalInterceptors({
+          intercept: (context, next) => {
+            const request = context.switchToHttp().getRequest<{ method: string; body: object }>();
+            if (request.method === 'POST') request.body = read(request.body) as object;
+            return next.handle();
+          },
+        }),
+      );
+      const result = { createdAt: '2026-11-24', n: [1, null] };
+      const given = await resolve(await recordIn('uncertain'), { result });
+      expect(given.json()).toEqual({ done: true });
+      const whose = { scope: SCOPE, operation: 'Orders.pay', key: KEYS.uncertain };
+      expect(await app.service.execute(whose, () => 'again')).toEqual(result);
+    });
+
+    it.each([
+      ['a result for a request', { result: 1 }, /outcome of a request is a response/],
+      ['a status that is none', { response: { status: 999 } }, /cannot be sent/],
+      [
+        'a header of the moment',
+        { response: { status: 200, headers: { Date: 'x' } } },
+        /a header 'date'/,
+      ],
+      ['neither', { nothing: 1 }, /the verdict is/],
+      ['no JSON', '{', /holds no verdict/],
+    ])('is refused for %s, and changes nothing', async (_, verdict, sentence) => {
+      await start();
+      const record = await uncertainCharge();
+      const answer = await resolve(record, verdict);
+      expect(answer.status).toBe(400);
+      expect(answer.json<{ detail: string }>().detail).toMatch(sentence);
+      expect((await charge()).status).toBe(409);
+    });
+
+    it('is refused for another attempt than the one that was looked at', async () => {
+      await start();
+      const record = await recordIn('uncertain');
+      const before = { ...record, fence: String(BigInt(record.fence) - 1n) };
+      expect((await resolve(before, { result: 1 })).json()).toEqual({ done: false });
+      expect((await recordIn('uncertain')).id).toBe(record.id);
+    });
+  });
+
+  describe('with options from a factory', () => {
+    it('is where the factory says, and shows what it says, behind guards that stand beside it', async () => {
+      class Config {
+        readonly path = '/ops/keys';
+      }
+      @Module({ providers: [Config], exports: [Config] })
+      class ConfigModule {}
+      await start(
+        IdempotencyDashboardModule.forRootAsync({
+          imports: [ConfigModule],
+          inject: [Config],
+          useFactory: async ({ path }: Config) => ({ path, reveal: true }),
+          guards: [AdminGuard],
+          decorators: [SetMetadata('marked', true)],
+        }),
+      );
+      expect((await get('/ops/keys', [PAGE])).status).toBe(403);
+      expect((await get('/ops/keys/api/overview', [PAGE])).status).toBe(403);
+      expect((await get('/ops/keys/api/overview', [ADMIN])).status).toBe(403);
+      const page = await get('/ops/keys');
+      expect(page.text).toContain('"./keys/files/dashboard.js"');
+      expect((await get('/ops/keys/files/dashboard.js')).status).toBe(200);
+      expect((await get('/ops/keys/api/records')).text).toContain(KEYS.parked);
+      expect((await get('/idempotency')).status).toBe(404);
+    });
+
+    it('takes a class, and stands at its usual place by default', async () => {
+      class Options {
+        createDashboardOptions() {
+          return {};
+        }
+      }
+      await start(
+        IdempotencyDashboardModule.forRootAsync({ useClass: Options, guards: [AdminGuard] }),
+      );
+      expect((await get('/idempotency')).status).toBe(200);
+      expect((await get('/idempotency', [])).status).toBe(403);
+      expect((await get('/idempotency/api/records')).text).not.toContain(KEYS.parked);
+    });
+  });
+
   it('gives a parked operation up', async () => {
     await start();
     const { id, fence } = await recordIn('parked');
@@ -369,6 +491,46 @@ describe('the dashboard', () => {
       code: 'IDEMPOTENCY_MISCONFIGURED',
       message: expect.stringMatching(/it has no guards.*Write guards: \[AdminGuard\]/),
     });
+  });
+
+  it.each([
+    ['production', () => ({ open: true })],
+    ['development', () => ({})],
+  ])('does not start open in %s with a factory', async (environment, useFactory) => {
+    const dashboard = IdempotencyDashboardModule.forRootAsync({ useFactory });
+    await expect(
+      production(environment, () => startDashboard('express', dashboard)),
+    ).rejects.toThrow(/it has no guards.*Write guards: \[AdminGuard\]/);
+  });
+
+  it('starts open where a factory says so elsewhere', async () => {
+    const dashboard = IdempotencyDashboardModule.forRootAsync({
+      useFactory: () => ({ open: true }),
+    });
+    await production('development', async () => {
+      apps.push(await startDashboard('express', dashboard));
+    });
+  });
+
+  it.each([
+    [{ path: '/a/:id' }, /option 'path' is '\/a\/:id'/],
+    [{ opened: true }, /there is no option 'opened'/],
+    [{ guards: [AdminGuard] }, /its factory answered 'guards'.*beside/],
+    [undefined, /its factory answered undefined/],
+  ])('does not start with a factory that answers %j', async (answer, sentence) => {
+    const dashboard = IdempotencyDashboardModule.forRootAsync({
+      useFactory: () => answer as object,
+      guards: [AdminGuard],
+    });
+    await expect(startDashboard('express', dashboard)).rejects.toThrow(sentence);
+  });
+
+  it.each([
+    [{ guards: ['admin'] }, /option 'guards'/],
+    [{ reveal: true }, /'reveal' stands beside its factory/],
+  ])('refuses %j beside a factory', (beside, sentence) => {
+    const options = { useFactory: () => ({}), ...beside };
+    expect(() => IdempotencyDashboardModule.forRootAsync(options as object)).toThrow(sentence);
   });
 
   it('starts with guards in production, and open where that is said elsewhere', async () => {

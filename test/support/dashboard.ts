@@ -1,8 +1,18 @@
-import type { CanActivate, ExecutionContext } from '@nestjs/common';
 import {
+  Controller,
+  HttpException,
+  Post,
+  type CanActivate,
+  type DynamicModule,
+  type ExecutionContext,
+} from '@nestjs/common';
+import {
+  CurrentIdempotency,
   IdempotencyModule,
   IdempotencyService,
+  Idempotent,
   memoryStore,
+  type IdempotencyContext,
   type IdempotencyModuleOptions,
 } from 'nestjs-idempotency';
 import { IdempotencyDashboardModule, type DashboardOptions } from 'nestjs-idempotency/dashboard';
@@ -19,6 +29,17 @@ export class AdminGuard implements CanActivate {
   }
 }
 
+/** Answers that nobody gets: whether the card was charged is not known. */
+@Controller('charges')
+export class Charges {
+  @Post()
+  @Idempotent({ onUnknownOutcome: 'block' })
+  async charge(@CurrentIdempotency() once: IdempotencyContext): Promise<void> {
+    await once.effectStarted();
+    throw new HttpException('cut', 502);
+  }
+}
+
 export interface DashboardApp extends TestApp {
   readonly service: IdempotencyService;
 }
@@ -26,7 +47,7 @@ export interface DashboardApp extends TestApp {
 /** An application with the dashboard, over the store in memory. */
 export async function startDashboard(
   platform: Platform,
-  dashboard: DashboardOptions,
+  dashboard: DashboardOptions | DynamicModule,
   app: AppOptions = {},
   options: IdempotencyModuleOptions = {},
 ): Promise<DashboardApp> {
@@ -35,8 +56,9 @@ export async function startDashboard(
     {
       imports: [
         IdempotencyModule.forRoot({ store: memoryStore(), ...options }),
-        IdempotencyDashboardModule.forRoot(dashboard),
+        'module' in dashboard ? dashboard : IdempotencyDashboardModule.forRoot(dashboard),
       ],
+      controllers: [Charges],
     },
     app,
   );
@@ -61,6 +83,7 @@ export async function startDashboardWithOutbox(
       }),
       IdempotencyDashboardModule.forRoot(dashboard),
     ],
+    controllers: [Charges],
   });
   return {
     ...started,

@@ -5,7 +5,7 @@ const api = new URL('../api/', import.meta.url);
  *
  * @throws Error with a sentence for people
  */
-async function ask(method, path, { query = {}, named = {} } = {}) {
+async function ask(method, path, { query = {}, named = {}, body } = {}) {
   const url = new URL(path, api);
   const headers = { 'x-idempotency-dashboard': '1' };
   for (const [name, value] of Object.entries(query)) {
@@ -14,7 +14,9 @@ async function ask(method, path, { query = {}, named = {} } = {}) {
   for (const [name, value] of Object.entries(named)) {
     if (value) headers[`x-idempotency-${name}`] = encodeURIComponent(value);
   }
-  const response = await fetch(url, { method, headers }).catch(() => {
+  if (body) headers['content-type'] = 'application/json';
+  const sent = { method, headers, ...(body && { body: JSON.stringify(body) }) };
+  const response = await fetch(url, sent).catch(() => {
     throw new Error('The application does not answer.');
   });
   if (response.ok) return response.json();

@@ -1,3 +1,4 @@
+import { askForAnswer } from './answer.js';
 import { get, post } from './api.js';
 import { confirmed } from './confirm.js';
 import { byId, el, row, say, table, time } from './dom.js';
@@ -21,6 +22,9 @@ const ACTIONS = {
     title: 'Has it happened?',
     text: 'It does not run again. Retries are told that it is done, and that there is no result to give.',
   },
+  resolve: {
+    label: 'It has happened, with this answer…',
+  },
   redrive: {
     label: 'Try again',
     title: 'Let it be tried again?',
@@ -40,7 +44,7 @@ const ACTIONS = {
 };
 const ACTIONS_OF = {
   'in-progress': [],
-  uncertain: ['absent', 'done', 'forget'],
+  uncertain: ['absent', 'done', 'resolve', 'forget'],
   parked: ['redrive', 'discard', 'forget'],
   completed: ['forget'],
   tombstone: ['forget'],
@@ -177,18 +181,26 @@ function button(action, record) {
   return el('button', { type: 'button', ...style, onclick: () => void act(action, record) }, label);
 }
 
-async function act(action, { id, fence }) {
-  const { label, title, text } = ACTIONS[action];
-  if (!(await confirmed({ title, text, yes: label }))) return;
-  byId('record').close();
+async function act(action, record) {
+  const { id } = record;
   try {
-    const { done } = await post(`records/${id}/${action}`, { query: { fence } });
+    const done = action === 'resolve' ? await askForAnswer(record) : await asked(action, record);
+    if (done === undefined) return;
+    byId('record').close();
     await Promise.all([showRecords(), afterChange()]);
     if (done) say(`Record ${id.slice(0, 12)}: done.`);
     else say('The record has changed meanwhile. Nothing was done.', true);
   } catch (error) {
+    byId('record').close();
     say(error.message, true);
   }
   // what had the focus may be gone
   (document.querySelector(`[data-id="${id}"]`) ?? byId('records')).focus();
+}
+
+/** Whether it counted; `undefined` when it was not confirmed. */
+async function asked(action, { id, fence }) {
+  const { label, title, text } = ACTIONS[action];
+  if (!(await confirmed({ title, text, yes: label }))) return undefined;
+  return (await post(`records/${id}/${action}`, { query: { fence } })).done;
 }
