@@ -1,1 +1,1 @@
-export { openTelemetry } from './open-telemetry.js';
+export { openTelemetry, type TelemetryOptions } from './open-telemetry.js';

@@ -7,6 +7,7 @@ export const CODE = 'idempotency.code';
 export const ATTEMPT = 'idempotency.attempt';
 /** The record's id, a digest; on spans only. */
 export const RECORD = 'idempotency.record';
+export const STATE = 'idempotency.state';
 export const FINAL = 'idempotency.final';
 export const STORE = 'idempotency.store';
 export const CALL = 'idempotency.store.call';

@@ -1,7 +1,7 @@
 import { toMilliseconds } from '../engine/duration.js';
 import { integer, show, timer, type Check } from '../option-values.js';
 import { misconfigured } from '../options-check.js';
-import type { Waiting } from './counts.js';
+import type { Waiting } from '../waiting-counts.js';
 import type { HealthOptions } from './idempotency.health.js';
 
 const LARGEST = 1_000_000;

@@ -5,7 +5,7 @@ import { IdempotencyError } from '../engine/errors.js';
 import { within } from '../engine/timing.js';
 import { IdempotencyService } from '../idempotency.service.js';
 import { healthLimits } from './health-limits.js';
-import { Counts } from './counts.js';
+import { Counts } from '../waiting-counts.js';
 
 export interface HealthOptions {
   /**

@@ -1,3 +1,4 @@
+import { jest } from '@jest/globals';
 import { readFile } from 'node:fs/promises';
 import { Body, Controller, Post } from '@nestjs/common';
 import { context, metrics, SpanStatusCode, trace } from '@opentelemetry/api';
@@ -385,6 +386,71 @@ describe('metrics', () => {
     expect(JSON.stringify([all, await collected()])).not.toContain(CANARY);
   });
 
+  describe('of the records that wait for somebody', () => {
+    const waiting = { 'idempotency.state': 'uncertain' };
+    const inState = (state: string) =>
+      counted('idempotency.records', { 'idempotency.state': state });
+    const leaveUncertain = (app: TestApp, key: string) =>
+      app.app
+        .get(IdempotencyService)
+        .execute({ key, onUnknownOutcome: 'block' }, async (once) => {
+          await once.effectStarted();
+          throw new Error('cut');
+        })
+        .catch(() => undefined);
+
+    it('are counted when it is asked for, and at most once a minute', async () => {
+      let now = Date.now();
+      const store = new ProbeStore(memoryStore({ now: () => now }));
+      const counts = jest.spyOn(store, 'countRecords');
+      const app = await start(store, {
+        telemetry: openTelemetry({ recordCounts: true }),
+        ttl: '1s',
+      });
+      await post(app, 'done');
+      now += 1_000;
+      await post(app, 'fails', 'two');
+      await leaveUncertain(app, 'three');
+      expect(await counted('idempotency.records', waiting)).toBe(1);
+      expect([await inState('parked'), await inState('expired')]).toEqual([0, 1]);
+      expect(counts).toHaveBeenCalledTimes(3);
+
+      await leaveUncertain(app, 'four');
+      expect(await counted('idempotency.records', waiting)).toBe(1);
+      expect(counts).toHaveBeenCalledTimes(3);
+      const clock = jest.spyOn(performance, 'now').mockReturnValue(performance.now() + 60_001);
+      try {
+        expect(await counted('idempotency.records', waiting)).toBe(2);
+      } finally {
+        clock.mockRestore();
+      }
+      expect(counts).toHaveBeenCalledTimes(6);
+    });
+
+    it('are not told while the store does not answer, and what else is told is', async () => {
+      const store = new ProbeStore(memoryStore());
+      jest.spyOn(store, 'countRecords').mockRejectedValue(new Error('down'));
+      const app = await start(store, { telemetry: openTelemetry({ recordCounts: true }) });
+      const operations = await rise('idempotency.operations', {}, () => post(app, 'done'));
+      expect(operations).toBe(1);
+      const failed = { 'idempotency.store.call': 'countRecords', 'error.type': 'Error' };
+      expect(await counted('idempotency.store.duration', failed)).toBeGreaterThan(0);
+    });
+
+    it('cost nothing where nobody asks for them', async () => {
+      const store = new ProbeStore(memoryStore());
+      const counts = jest.spyOn(store, 'countRecords');
+      await post(await start(store), 'done');
+      await collected();
+      expect(counts).not.toHaveBeenCalled();
+    });
+
+    it('are asked for with options that are known', () => {
+      const wrong = { recordCount: true } as object;
+      expect(() => openTelemetry(wrong)).toThrow(/openTelemetry\(\).*no option 'recordCount'/);
+    });
+  });
+
   // last: every metric has been told of
   it('are those of the dashboard, and the dashboard is of all of them', async () => {
     const file = new URL('../../docs/grafana/idempotency.json', import.meta.url);
@@ -412,7 +478,7 @@ function seriesOf({ descriptor, dataPointType }: MetricData): string[] {
   const name = underscored(descriptor.name) + (descriptor.unit === 's' ? '_seconds' : '');
   return dataPointType === DataPointType.HISTOGRAM
     ? ['_bucket', '_sum', '_count'].map((end) => name + end)
-    : [`${name}_total`];
+    : [dataPointType === DataPointType.GAUGE ? name : `${name}_total`];
 }
 
 function underscored(name: string): string {

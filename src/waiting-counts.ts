@@ -1,4 +1,4 @@
-import { StoreTimeoutError, within } from '../engine/timing.js';
+import { StoreTimeoutError, within } from './engine/timing.js';
 
 /** What waits for somebody. */
 export interface Waiting {
@@ -7,7 +7,7 @@ export interface Waiting {
   readonly expired: number;
 }
 
-/** Probes come every few seconds to every instance, and a count may read the whole table. */
+/** Probes and scrapes come every few seconds to every instance, and a count may read the whole table. */
 const FRESH_FOR_MS = 60_000;
 
 interface Count {
@@ -62,7 +62,7 @@ export class Counts {
       };
       return this.last;
     } catch (error) {
-      // asked again by the next probe
+      // asked again the next time
       this.current = undefined;
       throw error;
     }
