@@ -38,7 +38,9 @@ export class Session {
     }
     const terminal = createInterface({ input: process.stdin, output: process.stderr });
     const closed = once(terminal, 'close').then(() => '');
-    const reply = await Promise.race([terminal.question(`${printable(question)} [y/N] `), closed]);
+    // Ctrl-C and Ctrl-D close it, and abort the question in some versions of Node
+    const asked = terminal.question(`${printable(question)} [y/N] `).catch(() => '');
+    const reply = await Promise.race([asked, closed]);
     terminal.close();
     if (!/^y(es)?$/i.test(reply.trim())) {
       throw new Refusal('Nothing was changed.');

@@ -1,6 +1,6 @@
 /**
- * Proves the packed library with Nest 11 and `@golevelup/nestjs-rabbitmq`, outside of this repository: here Node
- * would find its Nest 12. Needs a build (`npm run build`) and RabbitMQ.
+ * Proves the packed library and its sub-paths with Nest 11, its peers and `@golevelup/nestjs-rabbitmq`, outside of this
+ * repository: here Node would find its Nest 12. Needs a build (`npm run build`), RabbitMQ, NATS and Redis.
  */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';

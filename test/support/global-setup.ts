@@ -1,7 +1,7 @@
 /**
  * Finds the servers for the tests and tells the workers through the environment: `TEST_POSTGRES_URL`,
  * `TEST_MARIADB_URL`, `TEST_REDIS_URL`, `TEST_RABBITMQ_URL`, `TEST_NATS_URL`, `TEST_MQTT_URL`, `TEST_PGBOUNCER`,
- * `TEST_REDIS_SERVER` and `TEST_CHROMIUM`, empty where there is none.
+ * `TEST_REDIS_SERVER`, `TEST_CHROMIUM` and `TEST_TERMINAL`, empty where there is none.
  *
  * A URL given by the caller must answer. Otherwise a server on the usual local port is used, and
  * PostgreSQL falls back to the one that npm brings along. With `REQUIRE_SERVICES=1` a missing
@@ -35,6 +35,7 @@ export default async function globalSetup(): Promise<void> {
   process.env.TEST_PGBOUNCER = findPgBouncer();
   process.env.TEST_REDIS_SERVER = findRedisServer();
   process.env.TEST_CHROMIUM = findChromium();
+  process.env.TEST_TERMINAL = findTerminal();
   // Last, so that a run that stops here leaves no embedded server behind.
   process.env.TEST_POSTGRES_URL = await findPostgres();
 }
@@ -133,6 +134,13 @@ function findChromium(): string {
         given: given ? 'TEST_CHROMIUM' : undefined,
         start: 'apt-get install chromium',
       });
+}
+
+/** `script` of util-linux: those of other systems are asked in other words. */
+function findTerminal(): string {
+  const { stdout } = spawnSync('script', ['--version'], { encoding: 'utf8' });
+  const install = { given: undefined, start: 'apt-get install bsdutils' };
+  return String(stdout).includes('util-linux') ? 'script' : missing('script', undefined, install);
 }
 
 async function findPostgres(): Promise<string> {

@@ -38,6 +38,11 @@ export default class ClosingReporter {
         'NOT RUN: the client, the dashboard and the Retry lab in a browser (install the package chromium, or set TEST_CHROMIUM)',
       );
     }
+    if (process.env.TEST_TERMINAL === '') {
+      lines.push(
+        'NOT RUN: the command line on a terminal (install script(1) of util-linux, package bsdutils)',
+      );
+    }
     if (this.#empty) lines.push('No test ran, which counts as a failure.');
     lines.push(
       `${results.numPassedTests} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`,

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 
 export const rabbitUrl = process.env['TEST_RABBITMQ_URL'] || 'amqp://guest:guest@127.0.0.1:5672';
+export const redisUrl = process.env['TEST_REDIS_URL'] || 'redis://127.0.0.1:6379';
 
 export function newName(): string {
   return `idempotency-${randomBytes(6).toString('hex')}`;
