@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { keyTime } from './key-time.js';
 
 /** What names an operation. Two operations are the same one exactly when all four are equal. */
 export interface Identity {
@@ -30,13 +31,23 @@ export function digest(parts: readonly string[]): Buffer {
   return createHash('sha256').update(lengthPrefixed(parts), 'utf16le').digest();
 }
 
-/** The record's primary key: the first 16 bytes of a digest, as 32 hex digits. */
+/**
+ * The record's primary key, as 32 hex digits: 2 bytes for the day on which the key was made, 0 if it does not say
+ * so, and 14 bytes of a digest. What is written on one day lies together then, and can be deleted as a whole.
+ */
 export function recordId({ namespace, scope, operation, key }: Identity): string {
-  return digest(['nestjs-idempotency/record/1', namespace, scope, operation, key]).toString(
-    'hex',
-    0,
-    16,
-  );
+  const id = digest(['nestjs-idempotency/record/1', namespace, scope, operation, key]);
+  id.writeUInt16BE(dayOf(key));
+  return id.toString('hex', 0, 16);
+}
+
+const DAY_MS = 86_400_000;
+/** What 2 bytes hold: June 2149. */
+const LAST_DAY = 0xffff;
+
+function dayOf(key: string): number {
+  const day = Math.floor((keyTime(key) ?? 0) / DAY_MS);
+  return day > LAST_DAY ? 0 : day;
 }
 
 const TOKEN_BYTES = 16;

@@ -22,7 +22,7 @@ export type RecordState = (typeof RECORD_STATES)[number];
 
 /** Names one attempt's claim: 32 lower-case hex digits each (16 bytes). */
 export interface Claim {
-  /** The record: first 16 bytes of a digest over namespace, scope, operation and key. */
+  /** The record: 2 bytes for the day of its key, if it has one, and 14 of a digest over namespace, scope, operation and key. */
   readonly id: string;
   /** A random token of this one attempt. Every write after the claim compares it. */
   readonly owner: string;
@@ -214,7 +214,10 @@ export interface IdempotencyStore {
   /** What attempts of a live record have kept with `keepSteps`, or `null`. */
   findSteps(id: string): Promise<Uint8Array | null>;
 
-  /** Live records in the order of their ids, without their results (`result` is `null`), except of parked ones. */
+  /**
+   * Live records, without their results (`result` is `null`), except of parked ones. In an order that is always the
+   * same, so that pages hold every record once.
+   */
   list(filter: ListFilter): Promise<readonly StoredRecord[]>;
 
   /**

@@ -32,12 +32,12 @@ describeServers('redisStore() on a Cluster of %s', (binary) => {
       await store.claimMany(claims);
       for (const { admin } of nodes) expect(await admin.dbsize()).toBeGreaterThan(100);
       const listed = await store.list({ limit: 1_000 });
-      expect(Array.from(listed, ({ id }) => id)).toEqual(claims.map(({ id }) => id).sort());
+      expect(Array.from(listed, ({ id }) => id).sort()).toEqual(claims.map(({ id }) => id).sort());
     });
   });
 });
 
-/** An id in shard `n`. */
+/** An id of one day, in shard `n`. */
 function idIn(n: number): string {
-  return n.toString(16).padStart(2, '0') + token().slice(2);
+  return `512d${token().slice(6)}${n.toString(16).padStart(2, '0')}`;
 }

@@ -142,7 +142,7 @@ describeRedis('redisStore()', () => {
   });
 
   it('lists and deletes more than one script looks at', async () => {
-    const ids = Array.from({ length: 450 }, () => `00${token().slice(2)}`).sort();
+    const ids = Array.from({ length: 450 }, () => `${token().slice(2)}00`).sort();
     const claims = ids.map((id, n) => request({ id, scope: n % 2 ? 'odd' : 'even', ttlMs: 1 }));
     await store.claimMany(claims);
     const listed = await store.list({ limit: 1_000, scope: 'odd' });
@@ -183,7 +183,7 @@ async function claimed(
 }
 
 function keyOf(id: string): string {
-  return `idempotency:{${id.slice(0, 2)}}:${id}`;
+  return `idempotency:{${id.slice(-2)}}:${id}`;
 }
 
 async function calls({ admin }: RedisServer, command: string): Promise<number> {

@@ -34,6 +34,11 @@ const identities = fc.record<Identity>({
   key: part,
 });
 
+function uuidV7(time: number): string {
+  const digits = time.toString(16).padStart(12, '0');
+  return `${digits.slice(0, 8)}-${digits.slice(8)}-7cc3-98c4-dc0c0c07398f`;
+}
+
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
 describe('recordId', () => {
@@ -77,9 +82,28 @@ describe('recordId', () => {
     expect(recordId({ ...identity, key: one })).not.toBe(recordId({ ...identity, key: other }));
   });
 
+  it.each([
+    ['a UUIDv7', uuidV7(Date.UTC(2026, 10, 24, 23, 59, 59, 999)), 20_781],
+    ['a UUIDv7 of the next day', uuidV7(Date.UTC(2026, 10, 25)), 20_782],
+    ['a ULID', '01ARZ3NDEKTSV4RRFFQ69G5FAV', 17_012],
+    ['a UUIDv7 of the first day, which is that of keys without a time', uuidV7(0), 0],
+    ['a UUIDv7 of the last day', uuidV7(65_536 * 86_400_000 - 1), 65_535],
+    ['a UUIDv7 of the day after', uuidV7(65_536 * 86_400_000), 0],
+    ['a UUIDv7 of the end of time', uuidV7(2 ** 48 - 1), 0],
+    ['a UUIDv4', '8e03978e-40d5-43dd-bc93-6894a57f9324', 0],
+    ['any other text', 'order-42', 0],
+  ])('begins with the day of %s', (_, key, day) => {
+    const id = recordId({ ...identity, key });
+    expect(id).toMatch(/^[0-9a-f]{32}$/);
+    expect(Number.parseInt(id.slice(0, 4), 16)).toBe(day);
+  });
+
   it('never changes: records outlive a release', () => {
-    expect(recordId(identity)).toBe('bea7f06c77605564b7525aced7c165ee');
-    expect(derivedKey(recordId(identity), 'charge')).toBe('20293061e87dc92d0ca437361f561ce9');
+    expect(recordId(identity)).toBe('0000f06c77605564b7525aced7c165ee');
+    expect(recordId({ ...identity, key: '017f22e2-79b0-7cc3-98c4-dc0c0c07398f' })).toBe(
+      '4a65a07d470d9693ba1957e12671fe39',
+    );
+    expect(derivedKey(recordId(identity), 'charge')).toBe('fc48c711d955014c584bfbc35f4606a6');
     expect(hex(fingerprint(identity, { body: { a: 1 }, path: '/orders' }))).toBe(
       '01971a46de6e4ed02693c433ec32c8940c',
     );

@@ -33,10 +33,11 @@ export function lookupCases(test: ContractCase): void {
     assert.deepEqual(await bench.live(id), before);
   });
 
-  test('list answers live records in the order of their ids', async (bench) => {
+  test('list answers every live record, always in one order', async (bench) => {
     const claims = await Promise.all(times(20, () => bench.claim()));
-    const ids = claims.map(({ id }) => id).sort();
-    assert.deepEqual(await listed(bench, { limit: 1_000 }), ids);
+    const order = await listed(bench, { limit: 1_000 });
+    assert.deepEqual(order.toSorted(), claims.map(({ id }) => id).sort());
+    assert.deepEqual(await listed(bench, { limit: 1_000 }), order);
   });
 
   test('list leaves out dead records', async (bench) => {
@@ -143,23 +144,22 @@ export function lookupCases(test: ContractCase): void {
       if (page.length === 0) break;
       seen.push(...page);
     }
-    assert.deepEqual(seen, claims.map(({ id }) => id).sort());
+    assert.deepEqual(seen, await listed(bench, { limit: 1_000 }));
+    assert.deepEqual(seen.sort(), claims.map(({ id }) => id).sort());
   });
 
   test('a page goes on behind a record that is gone', async (bench) => {
-    const [first, second, third] = times(3, randomId).sort();
-    await bench.claim({ id: third });
-    const claim = await bench.claim({ id: second });
-    await bench.claim({ id: first });
-    await bench.store.release(claim);
+    const claims = await Promise.all(times(3, () => bench.claim()));
+    const [, second = '', third] = await listed(bench, { limit: 10 });
+    await bench.store.release(claims.find(({ id }) => id === second)!);
     assert.deepEqual(await listed(bench, { limit: 10, after: second }), [third]);
   });
 
   test('pages keep to their filter', async (bench) => {
-    const ids = times(6, randomId).sort();
-    await Promise.all(ids.map((id, n) => bench.claim({ id, scope: n % 2 ? 'odd' : 'even' })));
-    const page = await listed(bench, { limit: 2, scope: 'odd', after: ids[1] ?? '' });
-    assert.deepEqual(page, [ids[3], ids[5]]);
+    await Promise.all(times(6, (n) => bench.claim({ scope: n % 2 ? 'odd' : 'even' })));
+    const [first = '', ...others] = await listed(bench, { limit: 10, scope: 'odd' });
+    assert.equal(others.length, 2);
+    assert.deepEqual(await listed(bench, { limit: 2, scope: 'odd', after: first }), others);
   });
 
   test('an empty store lists nothing', async (bench) => {

@@ -565,9 +565,9 @@ const UNDEFINED_TABLE = '42P01';
 const UNDEFINED_COLUMN = '42703';
 const INVALID_SCHEMA = '3F000';
 
-/** A lock of the record's own, until the transaction ends: half of its id. */
+/** A lock of the record's own, until the transaction ends: the half of its id that is all digest. */
 function lockOf(id: string): string {
-  return BigInt.asIntN(64, BigInt(`0x${id.slice(0, 16)}`)).toString();
+  return BigInt.asIntN(64, BigInt(`0x${id.slice(16)}`)).toString();
 }
 
 /** SQL expressions: literals, in which what came from outside is in hex, or the parameters of a prepared statement. */
