@@ -40,6 +40,7 @@ export type {
   RecordState,
   SettleResult,
   StoredRecord,
+  Upkeep,
 } from './engine/store.js';
 export type {
   AttemptsOptions,

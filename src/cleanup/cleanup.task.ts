@@ -25,6 +25,7 @@ export const CLEANUP_INTERVAL = 'nestjs-idempotency:cleanup';
 export class CleanupTask implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly logger = new Logger('Idempotency');
   private timer: NodeJS.Timeout | undefined;
+  private told: string | undefined;
   private running: Promise<void> | undefined;
   private readonly stopped = new AbortController();
 
@@ -57,11 +58,18 @@ export class CleanupTask implements OnApplicationBootstrap, OnModuleDestroy {
       batchSize: this.settings.cleanup?.batchSize,
       storeTimeoutMs: this.settings.storeTimeoutMs,
       signal: this.stopped.signal,
+      warn: (sentence) => this.warn(sentence),
     });
     if (deleted > 0) {
       this.settings.emit('onExpired', { deleted });
     }
     return deleted;
+  }
+
+  /** Once: it stays true until somebody does something about it. */
+  private warn(sentence: string): void {
+    if (sentence !== this.told) this.logger.warn(sentence);
+    this.told = sentence;
   }
 
   private tick(intervalMs: number): void {

@@ -4,18 +4,41 @@ import { pause, within } from '../engine/timing.js';
 
 const DEFAULT_BATCH_SIZE = 1_000;
 
-/** Deletes every expired record, in batches, until there is none or `signal` says stop. Answers how many. */
-export async function deleteExpired(
+/** Longer than the longest piece of it may take. */
+const UPKEEP_TIMEOUT_MS = 600_000;
+
+interface Turn {
+  readonly batchSize?: number | undefined;
+  readonly storeTimeoutMs: number;
+  readonly signal: AbortSignal;
+  /** Told what keeps the store from deleting many records at a time. */
+  readonly warn: (sentence: string) => void;
+}
+
+/**
+ * Deletes every expired record, many at a time where the store can and the others in batches, until there is none
+ * or `signal` says stop. Answers how many.
+ */
+export async function deleteExpired(store: IdempotencyStore, turn: Turn): Promise<number> {
+  let deleted = 0;
+  try {
+    deleted += await maintain(store, turn);
+  } finally {
+    deleted += await deleteInBatches(store, turn);
+  }
+  return deleted;
+}
+
+async function maintain(store: IdempotencyStore, { warn }: Turn): Promise<number> {
+  if (store.maintain === undefined) return 0;
+  const { deleted, warning } = await within(UPKEEP_TIMEOUT_MS, store.maintain());
+  if (warning !== undefined) warn(warning);
+  return deleted;
+}
+
+async function deleteInBatches(
   store: IdempotencyStore,
-  {
-    batchSize = DEFAULT_BATCH_SIZE,
-    storeTimeoutMs,
-    signal,
-  }: {
-    readonly batchSize?: number | undefined;
-    readonly storeTimeoutMs: number;
-    readonly signal: AbortSignal;
-  },
+  { batchSize = DEFAULT_BATCH_SIZE, storeTimeoutMs, signal }: Turn,
 ): Promise<number> {
   let deleted = 0;
   for (;;) {

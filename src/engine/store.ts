@@ -106,11 +106,18 @@ export interface ListFilter {
 
 export interface CountFilter {
   /**
-   * `'expired'`: dead rows that `deleteExpired` would delete.
+   * `'expired'`: dead rows that `deleteExpired` would delete now.
    * @default every live record
    */
   readonly state?: RecordState | 'expired';
   readonly scope?: string;
+}
+
+export interface Upkeep {
+  /** How many rows it deleted. */
+  readonly deleted: number;
+  /** What keeps it from its work until somebody does something about it: a sentence for the log. */
+  readonly warning?: string;
 }
 
 export interface BeginRequest extends ClaimRequest {
@@ -237,10 +244,18 @@ export interface IdempotencyStore {
 
   /**
    * Deletes up to `limit` dead rows whose time is over: outcomes past their expiry, and unsettled
-   * claims whose lease is over and that are older than the `ttlMs` of their claim. Never a live record.
+   * claims whose lease is over and that are older than the `ttlMs` of their claim. Never a live record. Rows that
+   * `maintain` is about to delete with many others may be left to it for a while.
    * Does nothing (0) while another instance is at it. Answers how many rows it deleted.
    */
   deleteExpired(limit: number): Promise<number>;
+
+  /**
+   * Called at the beginning of each turn of clean-up, where there is something to prepare for records to come, or
+   * where records can be deleted many at a time: never one that `deleteExpired` would not delete. One instance at a
+   * time, and nobody waits for it for long.
+   */
+  maintain?(): Promise<Upkeep>;
 
   /**
    * Throws when the store can not answer, or, as `init` does, when it can not work, for example because its schema is

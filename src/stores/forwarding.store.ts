@@ -9,6 +9,7 @@ import type {
   SettleResult,
   StoredRecord,
   StoreTransactions,
+  Upkeep,
 } from '../engine/store.js';
 
 /** Another store as it is: for stores that change a part of what another one does. */
@@ -100,6 +101,10 @@ export class ForwardingStore implements IdempotencyStore {
 
   deleteExpired(limit: number): Promise<number> {
     return this.inner.deleteExpired(limit);
+  }
+
+  async maintain(): Promise<Upkeep> {
+    return (await this.inner.maintain?.()) ?? { deleted: 0 };
   }
 
   ping(): Promise<number> {

@@ -8,6 +8,7 @@ import type {
   ListFilter,
   SettleResult,
   StoredRecord,
+  Upkeep,
 } from '../engine/store.js';
 import { ForwardingStore } from '../stores/forwarding.store.js';
 import type { Instruments } from './instruments.js';
@@ -86,6 +87,10 @@ export class WatchedStore extends ForwardingStore {
 
   override deleteExpired(limit: number): Promise<number> {
     return this.timed('deleteExpired', () => super.deleteExpired(limit));
+  }
+
+  override maintain(): Promise<Upkeep> {
+    return this.timed('maintain', () => super.maintain());
   }
 
   override ping(): Promise<number> {

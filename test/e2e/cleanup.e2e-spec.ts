@@ -1,7 +1,8 @@
 import 'reflect-metadata';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { Injectable, Module } from '@nestjs/common';
+import { jest } from '@jest/globals';
+import { Injectable, Logger, Module } from '@nestjs/common';
 import { Cron, Interval, ScheduleModule, SchedulerRegistry } from '@nestjs/schedule';
 import { Test, type TestingModule } from '@nestjs/testing';
 import {
@@ -143,6 +144,46 @@ describe('the timer', () => {
     };
     const app = await start(store, { cleanup: { interval: 10 } });
     await eventually(() => turns > 2, 'the next turns');
+    await app.close();
+  });
+
+  it('begins with what the store can delete as a whole, and counts it', async () => {
+    const { store, batches } = counting(memoryStore());
+    const deleted: number[] = [];
+    store.maintain = async () => {
+      expect(batches).toEqual([]);
+      return { deleted: 3_000 };
+    };
+    const app = await start(store, {
+      cleanup: false,
+      onExpired: (event) => deleted.push(event.deleted),
+    });
+    expect(await app.get(IdempotencyService).deleteExpired()).toBe(3_000);
+    expect(batches).toEqual([0]);
+    expect(deleted).toEqual([3_000]);
+    await app.close();
+  });
+
+  it('tells once what keeps the store from it', async () => {
+    const { store, batches } = counting(memoryStore());
+    store.maintain = async () => ({ deleted: 0, warning: 'It may not.' });
+    const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => undefined);
+    try {
+      const app = await start(store, { cleanup: { interval: 10 } });
+      await eventually(() => batches.length > 2, 'the next turns');
+      await app.close();
+      expect(warn.mock.calls.filter(([text]) => text === 'It may not.')).toHaveLength(1);
+    } finally {
+      warn.mockRestore();
+    }
+  });
+
+  it('deletes in batches all the same when that failed', async () => {
+    const { store, batches } = counting(memoryStore());
+    store.maintain = () => Promise.reject(new Error('no space left'));
+    const app = await start(store, { cleanup: false });
+    await expect(app.get(IdempotencyService).deleteExpired()).rejects.toThrow('no space left');
+    expect(batches).toEqual([0]);
     await app.close();
   });
 

@@ -359,16 +359,20 @@ describe('metrics', () => {
 
   it('count what is cleaned up', async () => {
     let now = Date.now();
-    const app = await start(memoryStore({ now: () => now }), { ttl: '1s' });
+    const store = memoryStore({ now: () => now });
+    store.maintain = async () => ({ deleted: 5 });
+    const app = await start(store, { ttl: '1s' });
     await post(app, 'done');
     now += 1_000;
     const deleted = await rise('idempotency.cleanup.deleted', {}, () =>
       app.app.get(IdempotencyService).deleteExpired(),
     );
-    expect(deleted).toBe(1);
-    expect(
-      await counted('idempotency.store.duration', { 'idempotency.store.call': 'deleteExpired' }),
-    ).toBeGreaterThan(0);
+    expect(deleted).toBe(6);
+    for (const call of ['deleteExpired', 'maintain']) {
+      expect(
+        await counted('idempotency.store.duration', { 'idempotency.store.call': call }),
+      ).toBeGreaterThan(0);
+    }
   });
 
   it('and spans never tell a key, a scope or a body', async () => {
