@@ -44,6 +44,7 @@ const entries = {
   'nestjs-idempotency/redis': ['redisStore'],
   'nestjs-idempotency/typeorm': [
     'CreateIdempotencyRecord1764000000000',
+    'DivideIdempotencyByDay1764000000003',
     'IdempotencyRecord',
     'IndexIdempotencyScope1764000000002',
     'TypeOrmStore',

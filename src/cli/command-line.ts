@@ -19,6 +19,7 @@ const OPTIONS = {
   ttl: { type: 'string' },
   outbox: { type: 'boolean' },
   'scope-index': { type: 'boolean' },
+  'daily-partitions': { type: 'boolean' },
   'dry-run': { type: 'boolean' },
   yes: { type: 'boolean', short: 'y' },
   json: { type: 'boolean' },
@@ -38,7 +39,7 @@ const ALLOWED = {
   redrive: [...RECORD, 'yes'],
   cleanup: [],
   stats: [],
-  migrate: ['outbox', 'scope-index', 'dry-run'],
+  migrate: ['outbox', 'scope-index', 'daily-partitions', 'dry-run'],
 } as const satisfies Record<string, readonly OptionName[]>;
 
 export type CommandName = keyof typeof ALLOWED;
@@ -57,7 +58,7 @@ Commands
                                            <record> --yes
   cleanup  delete expired records
   stats    records by state, what is expired, sizes
-  migrate  create or change the table      --outbox --scope-index --dry-run
+  migrate  create or change the table      --outbox --scope-index --daily-partitions --dry-run
 
 <record>   --id <id of list>, or --key with --scope, --operation and --namespace as in the application
 Database   -d, --data-source: a file that exports a TypeORM DataSource

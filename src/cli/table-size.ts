@@ -18,7 +18,8 @@ export async function tableSize(
     case 'postgres':
       return sizeIn(
         await dataSource.query(
-          'SELECT pg_table_size($1::regclass) AS table_bytes, pg_indexes_size($1::regclass) AS index_bytes',
+          'SELECT sum(pg_table_size(part)) AS table_bytes, sum(pg_indexes_size(part)) AS index_bytes FROM ' +
+            '(SELECT $1::regclass AS part UNION SELECT relid FROM pg_partition_tree($1::regclass)) parts',
           [tableNames('postgres', where).table],
         ),
       );

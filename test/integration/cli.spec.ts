@@ -68,11 +68,14 @@ describe.each(dialects)('nestjs-idempotency on %s', (dialect) => {
       expect(missing).toMatchObject({ code: 1, out: '' });
       expect(missing.err).toContain('is missing');
 
-      const dry = await on('migrate', '--dry-run', '--outbox', '--scope-index');
+      const isDaily = dialect === 'postgres';
+      const more = ['--outbox', '--scope-index', ...(isDaily ? ['--daily-partitions'] : [])];
+      const dry = await on('migrate', '--dry-run', ...more);
       expect(dry).toMatchObject({ code: 0, err: '' });
       expect(dry.out).toMatch(/CREATE TABLE IF NOT EXISTS .idempotency_record./);
       expect(dry.out).toMatch(/CREATE TABLE IF NOT EXISTS .idempotency_outbox./);
       expect(dry.out).toMatch(/CREATE INDEX .*idempotency_record_scope/);
+      expect(dry.out.includes('PARTITION BY RANGE (id)')).toBe(isDaily);
       expect((await on('stats')).code).toBe(1);
 
       expect(await json('migrate', '--outbox')).toEqual({

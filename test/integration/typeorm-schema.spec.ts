@@ -194,8 +194,8 @@ describe.each(databases)('the table of TypeOrmStore on $path', ({ create, path }
   });
 
   it.each([
-    ['', /1 to 57/],
-    ['x'.repeat(58), /1 to 57/],
+    ['', /1 to 53/],
+    ['x'.repeat(54), /1 to 53/],
     ['a\0b', /NUL/],
     ['a?b', /question mark/],
   ])('can not be called %j', async (table, message) => {

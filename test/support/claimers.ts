@@ -41,14 +41,14 @@ export async function expectOneWinner(
   }
 }
 
-function start(script: string, given: string): ChildProcess {
+export function start(script: string, given: string): ChildProcess {
   return fork(`${import.meta.dirname}/${script}`, [given], {
     execArgv: ['--import', `${import.meta.dirname}/typeorm-loader.mjs`],
   });
 }
 
 /** The next message of the child; fails when it ends without one. */
-async function message(child: ChildProcess): Promise<unknown> {
+export async function message(child: ChildProcess): Promise<unknown> {
   const over = new AbortController();
   const { signal } = over;
   const ended = once(child, 'exit', { signal }).then(([code]) => {
@@ -61,7 +61,7 @@ async function message(child: ChildProcess): Promise<unknown> {
   return answer;
 }
 
-async function stop(child: ChildProcess): Promise<void> {
+export async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null) return;
   const ended = once(child, 'exit');
   child.disconnect();

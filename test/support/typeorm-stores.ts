@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { TypeOrmStore } from 'nestjs-idempotency/typeorm';
+import { TypeOrmStore, idempotencyMigrations } from 'nestjs-idempotency/typeorm';
 import type { ClaimRequest, ClaimResult } from '../../src/engine/store.js';
 import type { DialectOptions } from '../../src/stores/typeorm/dialects/create-dialect.js';
 import { availableDialects, createTestDatabase } from './databases.js';
@@ -24,11 +24,24 @@ export function storePaths(): Path[] {
   return [...paths, ...plain];
 }
 
-/** PostgreSQL with the table divided by hand, as docs/scale.md has it. */
+/** PostgreSQL with the table divided: by hand, as docs/scale.md has it, and by day. */
 export function partitionedPaths(): Path[] {
   return storePaths()
     .filter(({ path }) => path === 'postgres')
-    .map((path) => ({ ...path, path: 'postgres, partitioned', create: createPartitioned }));
+    .flatMap((path) => [
+      { ...path, path: 'postgres, partitioned', create: createPartitioned },
+      { ...path, path: 'postgres, by day', create: createDaily },
+    ]);
+}
+
+async function createDaily(): Promise<TestDatabase> {
+  const database = await createTestDatabase('postgres');
+  const dataSource = await database.open({
+    migrations: idempotencyMigrations({ dailyPartitions: true }),
+  });
+  await dataSource.runMigrations();
+  await dataSource.destroy();
+  return database;
 }
 
 async function createPartitioned(): Promise<TestDatabase> {

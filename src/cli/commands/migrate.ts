@@ -10,7 +10,11 @@ export function migrationsOf(values: Values): (new () => MigrationInterface)[] {
   const options = tableOptions(values);
   const { schema } = options;
   return usageOf(() => [
-    ...idempotencyMigrations({ ...options, scopeIndex: values['scope-index'] === true }),
+    ...idempotencyMigrations({
+      ...options,
+      scopeIndex: values['scope-index'] === true,
+      dailyPartitions: values['daily-partitions'] === true,
+    }),
     ...(values.outbox === true ? outboxMigrations(schema === undefined ? {} : { schema }) : []),
   ]);
 }

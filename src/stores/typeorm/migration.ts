@@ -1,4 +1,5 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
+import { divideStatements, uniteStatements } from './daily-ddl.js';
 import {
   createStatements,
   dropScopeIndexStatements,
@@ -38,16 +39,42 @@ export class IndexIdempotencyScope1764000000002 implements MigrationInterface {
   }
 }
 
+/** Divides the table of the store under its default name by the days of its keys, on PostgreSQL. */
+export class DivideIdempotencyByDay1764000000003 implements MigrationInterface {
+  name = 'DivideIdempotencyByDay1764000000003';
+  protected readonly options: TableOptions = {};
+
+  /** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` on any other database. */
+  async up(queryRunner: QueryRunner): Promise<void> {
+    await runStatements(queryRunner, this.options, tableNames, divideStatements);
+  }
+
+  async down(queryRunner: QueryRunner): Promise<void> {
+    await runStatements(queryRunner, this.options, tableNames, uniteStatements);
+  }
+}
+
+export interface MigrationOptions extends TableOptions {
+  /**
+   * Divides the table by the days on which keys were made that say so (UUIDv7, ULID), so that clean-up drops
+   * whole days. PostgreSQL only.
+   * @default false
+   */
+  readonly dailyPartitions?: boolean;
+}
+
 /**
  * The migrations of the store, for `migrations` of a DataSource. Give the same `table`, `schema` and `scopeIndex`
  * as to the store. The schema itself must exist.
+ *
+ * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for an unknown option.
  */
 export function idempotencyMigrations(
-  options: TableOptions = {},
+  options: MigrationOptions = {},
 ): (new () => MigrationInterface)[] {
   const where = 'idempotencyMigrations()';
-  checkTableOptions(where, options, ['table', 'schema', 'scopeIndex']);
-  const { scopeIndex = false, ...at } = options;
+  checkTableOptions(where, options, ['table', 'schema', 'scopeIndex', 'dailyPartitions']);
+  const { scopeIndex = false, dailyPartitions = false, ...at } = options;
   const create = migrationsOf(
     where,
     at,
@@ -58,7 +85,6 @@ export function idempotencyMigrations(
         protected override readonly options = at;
       },
   );
-  if (!scopeIndex) return create;
   const index = migrationsOf(
     where,
     at,
@@ -69,5 +95,15 @@ export function idempotencyMigrations(
         protected override readonly options = at;
       },
   );
-  return [...create, ...index];
+  const divide = migrationsOf(
+    where,
+    at,
+    DivideIdempotencyByDay1764000000003,
+    (place) =>
+      class extends DivideIdempotencyByDay1764000000003 {
+        override name = `DivideIdempotencyByDay_${place}_1764000000003`;
+        protected override readonly options = at;
+      },
+  );
+  return [...create, ...(scopeIndex ? index : []), ...(dailyPartitions ? divide : [])];
 }

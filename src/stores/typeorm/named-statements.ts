@@ -12,6 +12,11 @@ import type { PgClient } from './pg-client.js';
  * text, so that under somebody else's name there is nothing else.
  */
 export class NamedStatements {
+  /**
+   * Plans each statement for the values that it comes with, and without a name. A plan that is kept for all values
+   * locks every partition of the table, and waits for whoever is at one of them.
+   */
+  isForValues = false;
   private areKnown = true;
   private readonly names = new Map<string, string>();
   private readonly uses = new WeakMap<PgClient, number>();
@@ -20,7 +25,7 @@ export class NamedStatements {
 
   /** As `dataSource.query()`. */
   async query<T>(sql: string, parameters: readonly unknown[]): Promise<T> {
-    if (!this.areKnown) {
+    if (this.isForValues || !this.areKnown) {
       return this.dataSource.query<T>(sql, [...parameters]);
     }
     const runner = this.dataSource.createQueryRunner();

@@ -155,9 +155,9 @@ export function checkTableOptions(where: string, options: object, known: string[
         `${where}: there is no option '${name}'. Write one of: ${known.join(', ')}.`,
       );
     }
-    if (name === 'scopeIndex') {
+    if (name === 'scopeIndex' || name === 'dailyPartitions') {
       if (value !== undefined && typeof value !== 'boolean') {
-        throw misconfigured(`${where}: option 'scopeIndex' is no answer. Write true or false.`);
+        throw misconfigured(`${where}: option '${name}' is no answer. Write true or false.`);
       }
       continue;
     }
@@ -167,8 +167,8 @@ export function checkTableOptions(where: string, options: object, known: string[
   }
 }
 
-/** PostgreSQL cuts names at 63 bytes without a word, and ours get a suffix of 6. */
-const LONGEST_NAME = 57;
+/** PostgreSQL cuts names at 63 bytes without a word, and ours get a suffix of 10 at most. */
+const LONGEST_NAME = 53;
 
 function checkName(what: string, name: string): void {
   const bytes = Buffer.byteLength(name);

@@ -11,6 +11,7 @@ import type {
   SettleResult,
   StoreTransactions,
   StoredRecord,
+  Upkeep,
 } from '../../engine/store.js';
 import type { Dialect } from './dialects/dialect.js';
 import { createDialect } from './dialects/create-dialect.js';
@@ -185,6 +186,10 @@ export class TypeOrmStore implements IdempotencyStore {
 
   deleteExpired(limit: number): Promise<number> {
     return this.run((db) => db.deleteExpired(limit));
+  }
+
+  maintain(): Promise<Upkeep> {
+    return this.run((db) => db.maintain());
   }
 
   ping(): Promise<number> {

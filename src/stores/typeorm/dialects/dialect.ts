@@ -8,6 +8,7 @@ import type {
   ListFilter,
   SettleResult,
   StoredRecord,
+  Upkeep,
 } from '../../../engine/store.js';
 import {
   ABSENT_SQL,
@@ -71,6 +72,10 @@ export abstract class Dialect {
   ): Promise<ReadonlySet<string>>;
   abstract renew(claims: readonly Claim[], leaseMs: number): Promise<ReadonlySet<string>>;
   abstract deleteExpired(limit: number): Promise<number>;
+  async maintain(): Promise<Upkeep> {
+    return { deleted: 0 };
+  }
+
   /** Did the database give up a statement (deadlock, serialization, busy) that may just be sent again? */
   abstract isTransient(error: DriverError): boolean;
   /** Did it give up a transaction because of others at the same time, so that it may just be run again? */
@@ -338,8 +343,8 @@ export abstract class Dialect {
   }
 
   private conditions({ state, scope, after }: CountFilter & Pick<ListFilter, 'after'>) {
-    const conditions = [state === 'expired' ? isDueSql(this.now) : isLiveSql(this.now)];
-    const parameters: unknown[] = [];
+    const [condition, ...parameters] = state === 'expired' ? this.due() : [isLiveSql(this.now)];
+    const conditions = [condition];
     const where = (condition: string, parameter: unknown): void => {
       conditions.push(condition);
       parameters.push(parameter);
@@ -354,6 +359,11 @@ export abstract class Dialect {
     }
     if (after !== undefined) where('id > ?', this.token(after));
     return { conditions: conditions.join(' AND '), parameters };
+  }
+
+  /** What `deleteExpired` deletes. */
+  protected due(): [condition: string, ...parameters: unknown[]] {
+    return [isDueSql(this.now)];
   }
 
   async forget(id: string): Promise<boolean> {
@@ -374,8 +384,8 @@ export abstract class Dialect {
   }
 
   /** Fails when the table, the fence or a column is missing; reads nothing. */
-  async checkTable(columns: readonly string[]): Promise<void> {
-    const { table, fence } = this.names;
+  async checkTable(columns: readonly string[], table = this.names.table): Promise<void> {
+    const { fence } = this.names;
     const list = columns.map((column) => `r.${column}`).join(', ');
     await this.select(`SELECT ${list} FROM ${table} r LEFT JOIN ${fence} f ON 1 = 0 WHERE 1 = 0`);
   }

@@ -1,8 +1,18 @@
 import type { DataSource, QueryRunner } from 'typeorm';
-import type { Claim, ClaimRequest, ClaimResult, CompleteRequest } from '../../../engine/store.js';
+import type {
+  Claim,
+  ClaimRequest,
+  ClaimResult,
+  CompleteRequest,
+  Upkeep,
+} from '../../../engine/store.js';
 import { createStatements } from '../ddl.js';
+import { DAY_MS, dailyLayout, firstIdOf, partitionsSql } from '../daily-partitions.js';
+import type { DailyLayout } from '../daily-partitions.js';
+import { DailyUpkeep } from '../daily-upkeep.js';
 import { NamedStatements } from '../named-statements.js';
 import type { PgClient, PgResult } from '../pg-client.js';
+import { literal } from '../postgres-text.js';
 import { PreparedStatements, type PreparedStatement } from '../prepared-statements.js';
 import {
   NEXT_ATTEMPT_SQL,
@@ -33,12 +43,21 @@ export class PostgresDialect extends Dialect {
   private readonly prepared: PreparedStatements<'insert' | 'look'>;
   /** What clean-up deletes rows by. Their place is the cheapest, but rows of two partitions may have the same. */
   private handle: 'ctid' | 'id' = 'ctid';
+  private daily: DailyLayout | undefined;
+  private readonly upkeep: DailyUpkeep;
 
   constructor(dataSource: DataSource, names: TableNames, clock?: string) {
     // Not `now()`: that is the start of the transaction.
     super(dataSource, names, clock ?? '(extract(epoch from clock_timestamp()) * 1000)::bigint');
     this.statements = new NamedStatements(dataSource);
     this.prepared = new PreparedStatements(this.withinTransactions());
+    this.upkeep = new DailyUpkeep({
+      table: names.table,
+      plain: names.plain.table,
+      now: () => this.ping(),
+      select: (sql) => dataSource.query<Row[]>(sql),
+      inTurn: (lockMs, work) => this.inTurn(lockMs, work),
+    });
   }
 
   async select(sql: string, parameters: readonly unknown[] = []): Promise<Row[]> {
@@ -69,12 +88,50 @@ export class PostgresDialect extends Dialect {
   }
 
   override async checkTable(columns: readonly string[]): Promise<void> {
-    await super.checkTable(columns);
-    const table = `${literal(this.names.table)}::regclass`;
-    const [row] = await this.select(
-      `SELECT EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = ${table}) AS divided`,
-    );
-    this.handle = row?.divided === true ? 'id' : 'ctid';
+    // its partitions are not opened: somebody may be at one of them
+    await super.checkTable(columns, `ONLY ${this.names.table}`);
+    await this.look();
+  }
+
+  /** Somebody may divide the table while the application runs. */
+  private async look(): Promise<DailyLayout | undefined> {
+    const rows = await this.select(partitionsSql(`${literal(this.names.table)}::regclass`));
+    this.handle = rows.length > 0 ? 'id' : 'ctid';
+    this.daily = dailyLayout(rows);
+    this.statements.isForValues = this.daily !== undefined;
+    return this.daily;
+  }
+
+  override async maintain(): Promise<Upkeep> {
+    const layout = await this.look();
+    if (layout === undefined) return { deleted: 0 };
+    const done = await this.upkeep.run(layout);
+    await this.look();
+    return done;
+  }
+
+  private async inTurn<T>(
+    lockMs: number,
+    work: (send: (sql: string) => Promise<Row[]>) => Promise<T>,
+  ): Promise<T | undefined> {
+    const runner = this.dataSource.createQueryRunner();
+    const on: Connection = { runner, send: (sql, parameters) => runner.query(sql, parameters) };
+    const send = (sql: string): Promise<Row[]> => runner.query(sql) as Promise<Row[]>;
+    await this.begin(on, LONGEST_UPKEEP_MS);
+    try {
+      // who looks a second time has to see what came since the first
+      await send('SET TRANSACTION ISOLATION LEVEL READ COMMITTED');
+      await send(`SET LOCAL lock_timeout = ${lockMs}`);
+      await send(`SET LOCAL statement_timeout = ${LONGEST_UPKEEP_MS}`);
+      const [turn] = await send(`SELECT pg_try_advisory_xact_lock(${this.lockKey()}) AS ours`);
+      const done = turn?.ours === true ? await work(send) : undefined;
+      await this.commit(on);
+      await this.giveBack(on);
+      return done;
+    } catch (error) {
+      await this.giveUp(on);
+      throw error;
+    }
   }
 
   /**
@@ -128,7 +185,7 @@ export class PostgresDialect extends Dialect {
           state, attempts_started, attempts_finished, claimed_at, lease_until, expires_at, sweep_at)
         SELECT a.id, a.owner, a.fingerprint, a.scope, a.operation, a.idempotency_key,
           nextval(${literal(fence)}), a.state, 1, 0, now, now + a.lease, now + a.ttl, now + a.ttl
-        FROM asked a, clock WHERE NOT EXISTS (SELECT 1 FROM ${table} r WHERE r.id = a.id)
+        FROM asked a, clock WHERE NOT EXISTS (SELECT 1 FROM ${table} r WHERE r.id = a.id ${this.among})
         ORDER BY a.id
         ON CONFLICT (id) DO NOTHING
         RETURNING *
@@ -136,7 +193,7 @@ export class PostgresDialect extends Dialect {
       SELECT true AS inserted, clock.now, ${columns} FROM inserted r, clock
       UNION ALL
       SELECT false, clock.now, ${columns} FROM ${table} r, clock
-      WHERE r.id IN (SELECT id FROM asked)`;
+      WHERE r.id IN (SELECT id FROM asked) ${this.among}`;
     const rows = requests.map((request) => this.claimParameters(request));
     const arrays = rows[0]!.map((_, column) => rows.map((row) => row[column]));
     const found = await this.statements.query<Row[]>(sql, arrays);
@@ -155,7 +212,7 @@ export class PostgresDialect extends Dialect {
           AS m (id, owner, result, ttl, state)
       ),
       locked AS MATERIALIZED (
-        SELECT r.id FROM ${table} r WHERE (r.id, r.owner) IN (SELECT id, owner FROM mine)
+        SELECT r.id FROM ${table} r WHERE (r.id, r.owner) IN (SELECT id, owner FROM mine) ${this.among}
         ORDER BY r.id FOR UPDATE SKIP LOCKED
       ),
       completed AS (
@@ -163,7 +220,7 @@ export class PostgresDialect extends Dialect {
           expires_at = ${this.now} + mine.ttl, lease_until = NULL, steps = NULL,
           attempts_finished = r.attempts_finished + 1
         FROM mine JOIN locked USING (id)
-        WHERE r.id = mine.id AND r.owner = mine.owner AND ${isToSettleSql(this.now, 'r.')}
+        WHERE r.id = mine.id AND r.owner = mine.owner AND ${isToSettleSql(this.now, 'r.')} ${this.among}
         RETURNING r.owner
       )
       SELECT ${this.readers.hex('owner')} AS owner FROM completed`;
@@ -175,6 +232,11 @@ export class PostgresDialect extends Dialect {
       states,
     ]);
     return new Set(rows.map((row) => row.owner as string));
+  }
+
+  /** Said once more for a plan that opens only the partitions of these ids, the first parameter. */
+  private get among(): string {
+    return this.daily === undefined ? '' : 'AND r.id = ANY ($1::uuid[])';
   }
 
   private async takeOver(request: ClaimRequest, dead: Row): Promise<ClaimResult | undefined> {
@@ -233,7 +295,9 @@ export class PostgresDialect extends Dialect {
     const begin = this.beginSql(request.leaseMs);
     const values = claimValues(request);
     const plain = `${begin}; ${this.claimWithinSql(values)}`;
-    if (!(await this.prepared.introduceTo(await clientOf(runner)))) {
+    // a plan for all values would lock every day
+    const mayPrepare = this.daily === undefined;
+    if (!mayPrepare || !(await this.prepared.introduceTo(await clientOf(runner)))) {
       return this.sendTogether(runner, plain);
     }
     const insert = this.prepared.executeSql('insert', values);
@@ -455,7 +519,7 @@ export class PostgresDialect extends Dialect {
       WITH renewed AS (
         UPDATE ${this.names.table} r SET lease_until = ${this.now} + $3::bigint
         FROM unnest($1::uuid[], $2::uuid[]) AS mine (id, owner)
-        WHERE r.id = mine.id AND r.owner = mine.owner AND ${isInProgressSql(this.now)}
+        WHERE r.id = mine.id AND r.owner = mine.owner AND ${isInProgressSql(this.now)} ${this.among}
         RETURNING r.owner
       )
       SELECT ${this.readers.hex('owner')} AS owner FROM renewed`;
@@ -465,6 +529,14 @@ export class PostgresDialect extends Dialect {
     return new Set(rows.map((row) => row.owner as string));
   }
 
+  /** A row waits for its day before it counts as left lying. */
+  protected override due(): [condition: string, ...parameters: unknown[]] {
+    const [due] = super.due();
+    if (this.daily === undefined) return [due];
+    const isOutside = 'id < ?::uuid OR id >= ?::uuid';
+    return [`${due} AND (${isOutside} OR ${isLeftOver(this.now)})`, ...idsOfDays(this.daily)];
+  }
+
   /** One statement for any number of them, which is planned once. */
   protected override oneOf(ids: readonly string[]): { condition: string; parameters: unknown[] } {
     return { condition: 'id = ANY (?::uuid[])', parameters: [ids] };
@@ -472,21 +544,35 @@ export class PostgresDialect extends Dialect {
 
   /** One instance at a time, and past every row that somebody else holds: nobody waits for cleanup. */
   async deleteExpired(limit: number): Promise<number> {
+    if (this.daily === undefined) return this.deleteDue(limit, 'true');
+    // ids that have no day's partition first; of the others what is left over of days that cannot go as a whole
+    const outside = 'r.id < $2::uuid OR r.id >= $3::uuid';
+    const deleted = await this.deleteDue(limit, outside, idsOfDays(this.daily));
+    if (deleted === limit) return deleted;
+    return deleted + (await this.deleteDue(limit - deleted, isLeftOver('now')));
+  }
+
+  private async deleteDue(
+    limit: number,
+    condition: string,
+    ids: readonly string[] = [],
+  ): Promise<number> {
     const { handle } = this;
     const { table } = this.names;
+    // looked at once more: what was a row's place may be that of another one since the table was divided
     const sql = `
       WITH clock AS MATERIALIZED (SELECT ${this.now} AS now),
       turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(${this.lockKey()}) AS ours),
       deleted AS (
-        DELETE FROM ${table} WHERE ${handle} = ANY (ARRAY (
+        DELETE FROM ${table} USING clock WHERE ${handle} = ANY (ARRAY (
           SELECT r.${handle} FROM turn, clock, ${table} r
-          WHERE turn.ours AND ${isDueSql('now')}
+          WHERE turn.ours AND ${isDueSql('now')} AND (${condition})
           ORDER BY r.sweep_at LIMIT $1 FOR UPDATE OF r SKIP LOCKED
-        ))
+        )) AND ${isDueSql('now')}
         RETURNING 1
       )
       SELECT count(*)::int AS count FROM deleted`;
-    const [row] = await this.statements.query<Row[]>(sql, [limit]);
+    const [row] = await this.statements.query<Row[]>(sql, [limit, ...ids]);
     return Number(row?.count);
   }
 
@@ -519,6 +605,16 @@ export class PostgresDialect extends Dialect {
   }
 }
 
+/** The first one of the days that have partitions, and the first one behind them. */
+function idsOfDays({ days }: DailyLayout): [string, string] {
+  return [firstIdOf(days[0]?.from ?? 0), firstIdOf(days.at(-1)?.to ?? 0)];
+}
+
+/** The row should have gone with its day, and has waited long enough for that. */
+function isLeftOver(now: string): string {
+  return `sweep_at <= ${now} - ${2 * DAY_MS}`;
+}
+
 async function clientOf(runner: QueryRunner): Promise<PgClient> {
   return (await runner.connect()) as PgClient;
 }
@@ -549,6 +645,8 @@ interface Discardable {
   releasePostgresConnection(error: Error): Promise<void>;
 }
 
+/** Reading a day's records, and nothing else, takes that long. */
+const LONGEST_UPKEEP_MS = 300_000;
 /** Longer than it takes to commit. */
 const LONGEST_LOCK_MS = 50;
 /** PostgreSQL takes no more. */
@@ -616,11 +714,6 @@ function hexText(text: string | null): string {
   return text === null
     ? 'NULL'
     : `convert_from(decode('${Buffer.from(text).toString('hex')}', 'hex'), 'UTF8')`;
-}
-
-function literal(text: string): string {
-  // The E form means the same whatever `standard_conforming_strings` says.
-  return `E'${text.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
 }
 
 function numbered(sql: string): string {
