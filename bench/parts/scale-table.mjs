@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { TypeOrmStore, idempotencyMigrations } from 'nestjs-idempotency/typeorm';
+import { DataSource } from 'typeorm';
 import { onPostgres } from '../lib/databases.mjs';
 
 /** Of ten records two are over. They lie together, as what was written at one time does. */
@@ -62,36 +64,54 @@ export async function heapOnlyShare(url) {
   return share;
 }
 
-/** Two days of the same records in partitions: one is deleted row by row, the other is dropped. */
-export async function deleteAndDrop(url, rows) {
-  const run = (sql) => onPostgres(sql, url);
-  await run(`CREATE TABLE by_day (day integer NOT NULL, LIKE idempotency_record, PRIMARY KEY (day, id))
-    PARTITION BY RANGE (day)`);
-  await run('CREATE INDEX ON by_day (sweep_at)');
-  for (const day of [1, 2]) {
-    await run(
-      `CREATE TABLE by_day_${day} PARTITION OF by_day FOR VALUES FROM (${day}) TO (${day + 1})`,
-    );
-    await run(
-      `INSERT INTO by_day SELECT ${day}, r.* FROM (SELECT * FROM idempotency_record LIMIT ${rows}) r`,
-    );
-  }
-  await run('VACUUM (ANALYZE) by_day');
-  const deleting = await timed(() => run(DELETE_IN_BATCHES));
-  const vacuuming = await vacuum(url, 'by_day_1');
-  const dropping = await timed(async () => {
-    await run('ALTER TABLE by_day DETACH PARTITION by_day_2 CONCURRENTLY');
-    await run('DROP TABLE by_day_2');
-  });
-  return { deleting, vacuuming, dropping };
+const DAY_MS = 86_400_000;
+
+/** The first digits of the ids of that many days ago. */
+export function dayDigits(daysAgo) {
+  return (Math.floor(Date.now() / DAY_MS) - daysAgo).toString(16).padStart(4, '0');
 }
 
-/** As clean-up does it, but without a rest. */
-const DELETE_IN_BATCHES = `DO $$ BEGIN
-  LOOP
-    DELETE FROM by_day_1 WHERE ctid = ANY (ARRAY (
-      SELECT ctid FROM by_day_1 ORDER BY sweep_at LIMIT 1000 FOR UPDATE SKIP LOCKED));
-    EXIT WHEN NOT FOUND;
-    COMMIT;
-  END LOOP;
-END $$`;
+/**
+ * A table by day: the same number of records on three days, two of which are over. Those of one day are deleted row by
+ * row, as if something kept it; those of the other go at once. `use` is called with the store while the third is there.
+ */
+export async function byDay(options, rows, use) {
+  const run = (sql) => onPostgres(sql, options.url);
+  const migrations = idempotencyMigrations({ table: 'by_day', dailyPartitions: true });
+  const dataSource = await new DataSource({ ...options, poolSize: 10, migrations }).initialize();
+  try {
+    await dataSource.runMigrations();
+    for (const daysAgo of [0, 1, 2]) await fillDay(run, daysAgo, rows);
+    await run('VACUUM (ANALYZE) by_day');
+    const store = new TypeOrmStore(dataSource, { table: 'by_day' });
+    await store.init();
+    const used = await use(store);
+    const deleting = await timed(async () => {
+      while ((await store.deleteExpired(1_000)) > 0);
+    });
+    const vacuuming = await vacuum(options.url, 'by_day_1');
+    const dropping = await timed(() => store.maintain());
+    return { ...used, deleting, vacuuming, dropping };
+  } finally {
+    await dataSource.destroy();
+  }
+}
+
+async function fillDay(run, daysAgo, rows) {
+  const [from, to] = [daysAgo, daysAgo - 1].map((day) => `'${dayDigits(day)}'`);
+  if (daysAgo > 0) {
+    await run(
+      `CREATE TABLE by_day_${daysAgo} PARTITION OF by_day
+       FOR VALUES FROM (rpad(${from}, 32, '0')::uuid) TO (rpad(${to}, 32, '0')::uuid) WITH (fillfactor = 80)`,
+    );
+  }
+  // yesterday has waited for longer than clean-up lets single records wait for their day
+  const over = ['expires_at', 'expires_at - 4 * 86400000', 'expires_at - 2 * 86400000'][daysAgo];
+  await run(
+    `INSERT INTO by_day (id, scope, operation, idempotency_key, fingerprint, state, owner, fence, attempts_started,
+       attempts_finished, claimed_at, expires_at, sweep_at, result)
+     SELECT (${from} || substr(replace(id::text, '-', ''), 5))::uuid, scope, operation, idempotency_key, fingerprint,
+       state, owner, fence, attempts_started, attempts_finished, claimed_at, ${over}, ${over}, result
+     FROM (SELECT * FROM idempotency_record WHERE state = 1 ORDER BY expires_at DESC LIMIT ${rows}) r`,
+  );
+}
