@@ -1,10 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import type { TestDatabase } from './databases.js';
 
 const LOADER = fileURLToPath(new URL('./library-loader.mjs', import.meta.url));
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
@@ -14,16 +12,20 @@ export interface LabServer {
   close(): Promise<void>;
 }
 
-/** The application as `npm start` runs it, on the sources and on SQLite files of its own. */
-export async function startLabServer(): Promise<LabServer> {
-  const home = await mkdtemp(join(tmpdir(), 'lab-'));
+/** The application as `npm start` runs it, on the sources and on a database of its own. */
+export async function startLabServer({
+  config,
+  fulfilment,
+  drop,
+}: TestDatabase): Promise<LabServer> {
   const { DATABASE_URL: _, BROKER_URL: __, NODE_OPTIONS: ___, ...env } = process.env;
   const child = spawn(process.execPath, ['--import', LOADER, MAIN], {
     env: {
       ...env,
       PORT: '0',
-      DATABASE_FILE: join(home, 'orders.sqlite'),
-      FULFILMENT_DATABASE_FILE: join(home, 'fulfilment.sqlite'),
+      ...(config.url !== undefined && { DATABASE_URL: config.url }),
+      ...(config.file !== undefined && { DATABASE_FILE: config.file }),
+      ...(fulfilment.file !== undefined && { FULFILMENT_DATABASE_FILE: fulfilment.file }),
     },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -42,7 +44,7 @@ export async function startLabServer(): Promise<LabServer> {
     async close() {
       child.kill();
       await ended;
-      await rm(home, { recursive: true, force: true });
+      await drop();
     },
   };
 }

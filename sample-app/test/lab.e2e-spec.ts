@@ -3,6 +3,7 @@ import type { AxeResults } from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 import { hasBrowser, launchBrowser, moduleOf } from '../../test/support/browser.js';
 import type { Counters } from '../src/lab/lab.controller.js';
+import { databases } from './databases.js';
 import { startLabServer, type LabServer } from './lab-server.js';
 
 const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
@@ -32,13 +33,19 @@ const runs: [button: string, mode: Mode, changes: Changes, outcomes: string[]][]
   ['stranger', 'off', TWICE, ['executed', 'executed']],
 ];
 
-(hasBrowser() ? describe : describe.skip)('the Retry lab', () => {
+/** Those in which several processes meet in the database: it is another one on a server. */
+const isOfProcesses = ([button, mode]: (typeof runs)[number]): boolean =>
+  mode === 'on' && (button === 'two-servers' || button === 'crash');
+const inBrowser = hasBrowser() ? describe : describe.skip;
+
+inBrowser.each(databases)('the Retry lab on %s', (name, create) => {
+  const isOnServer = name !== 'SQLite';
   let server: LabServer;
   let browser: Browser;
   let tab: Page;
 
   beforeAll(async () => {
-    server = await startLabServer();
+    server = await startLabServer(await create());
     browser = await launchBrowser();
   }, TIMEOUT_MS);
   afterAll(async () => {
@@ -68,7 +75,7 @@ const runs: [button: string, mode: Mode, changes: Changes, outcomes: string[]][]
   const newest = () => tab.locator('.run').first();
   const finished = () => tab.locator('.run .verdict:is(.good, .bad)').first().waitFor();
 
-  it.each(runs)(
+  it.each(isOnServer ? runs.filter(isOfProcesses) : runs)(
     '%s, library %s',
     async (button, mode, changes, outcomes) => {
       await choose(mode);
@@ -100,6 +107,8 @@ const runs: [button: string, mode: Mode, changes: Changes, outcomes: string[]][]
     },
     TIMEOUT_MS,
   );
+
+  if (isOnServer) return;
 
   it(
     'is used with the keyboard alone, and says what has happened',
