@@ -14,6 +14,7 @@ import type {
   RunResult,
 } from '../../../src/engine/operation.js';
 import type { Claim } from '../../../src/engine/store.js';
+import type { Telemetry } from '../../../src/engine/telemetry.js';
 import { memoryStore } from '../../../src/stores/memory/index.js';
 import { ProbeStore } from './probe-store.js';
 
@@ -55,13 +56,14 @@ export class Bench {
   /** How far the store's clock is ahead of this process's. */
   skew = 0;
 
-  constructor(store?: ProbeStore) {
+  constructor(store?: ProbeStore, telemetry?: Telemetry) {
     this.store = store ?? new ProbeStore(memoryStore({ now: () => Date.now() + this.skew }));
     this.engine = new IdempotencyEngine({
       store: this.store,
       storeTimeoutMs: STORE_TIMEOUT,
       emit: emitterFor(this.hooks()),
       mask: () => null,
+      telemetry,
     });
   }
 
