@@ -1,15 +1,14 @@
-import { fork, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import { Table, type DataSource } from 'typeorm';
+import { startProgram } from './program.js';
 import type { ShopOptions } from './shop-process.js';
 
-const LOADER = fileURLToPath(new URL('./typeorm-loader.mjs', import.meta.url));
 const SERVERS = {
-  shop: fileURLToPath(new URL('./shop-server.ts', import.meta.url)),
-  limited: fileURLToPath(new URL('./limited-server.ts', import.meta.url)),
-  steps: fileURLToPath(new URL('./steps-server.ts', import.meta.url)),
-  redis: fileURLToPath(new URL('./redis/shop-server.ts', import.meta.url)),
+  shop: 'shop-server',
+  limited: 'limited-server',
+  steps: 'steps-server',
+  redis: 'redis/shop-server',
 };
 
 export interface Shop {
@@ -26,8 +25,7 @@ export async function startShop(
   options: ShopOptions,
   server: keyof typeof SERVERS = 'shop',
 ): Promise<Shop> {
-  const child = fork(SERVERS[server], [JSON.stringify(options)], {
-    execArgv: ['--import', LOADER],
+  const child = startProgram(SERVERS[server], options, {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
   const exited = once(child, 'exit').then(() => undefined);
