@@ -1,8 +1,9 @@
-import type { AttemptsPolicy, KeptOutcome, Outcome } from '../../src/engine/operation.js';
+import type { AttemptsPolicy, Outcome } from '../../src/engine/operation.js';
 import type { Telemetry, WatchedOperation } from '../../src/engine/telemetry.js';
 import {
   Bench,
   complete,
+  failed,
   pass,
   RELEASE,
   STORE_TIMEOUT,
@@ -47,11 +48,6 @@ beforeEach(async () => {
 });
 afterEach(() => bench.engine.stop());
 
-const unanswered = (end: KeptOutcome): Outcome => {
-  const { returned: _returned, ...outcome } = end;
-  return outcome;
-};
-
 describe('a span around an operation', () => {
   it('is told of the run, and its trace by every replay', async () => {
     await bench.run('mine');
@@ -76,7 +72,7 @@ describe('a span around an operation', () => {
 
   it.each<[string, Outcome]>([
     ['executed', TOMBSTONE],
-    ['executed', unanswered(complete('sold out'))],
+    ['executed', failed(complete('sold out'))],
     ['released', RELEASE],
     ['uncertain', UNCERTAIN],
   ])('ends as %s after %o', async (outcome, end) => {

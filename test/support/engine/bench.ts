@@ -192,6 +192,11 @@ export function complete(text: string): KeptOutcome {
   return { type: 'complete', result: recorded(text), returned: true };
 }
 
+/** A failure that is kept as the outcome: the work is undone, nothing was returned. */
+export function failed({ returned: _returned, ...outcome }: KeptOutcome): Outcome {
+  return outcome;
+}
+
 export const RELEASE: Outcome = { type: 'release' };
 export const UNCERTAIN: Outcome = { type: 'uncertain' };
 export const TOMBSTONE: Outcome = { type: 'tombstone' };
