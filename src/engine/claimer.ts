@@ -118,7 +118,7 @@ export class Claimer {
     const { storeTimeoutMs } = this.options;
     const left = request.leaseMs - (performance.now() - askedAt);
     try {
-      if (await isOverLimit(this.options, operation, Math.min(storeTimeoutMs, Math.max(1, left)))) {
+      if (await isOverLimit(this.options, operation, Math.min(storeTimeoutMs, left))) {
         throw tooManyKeys();
       }
     } catch (error) {
@@ -158,7 +158,7 @@ export class Claimer {
         const askedAt = performance.now();
         const claim = this.options.store.claim(request);
         answer = claim;
-        const result = await within(Math.max(1, deadline - askedAt), claim);
+        const result = await within(deadline - askedAt, claim);
         if (result.type === 'held') {
           return { result, askedAt };
         }
@@ -183,7 +183,7 @@ export class Claimer {
   private async prolong(request: ClaimRequest, deadline: number): Promise<number | undefined> {
     const askedAt = performance.now();
     const renewal = this.options.store.renew([request], request.leaseMs);
-    const renewed = await within(Math.max(1, deadline - askedAt), renewal);
+    const renewed = await within(deadline - askedAt, renewal);
     return renewed.has(request.owner) ? askedAt : undefined;
   }
 }

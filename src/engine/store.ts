@@ -11,124 +11,21 @@
  * whether cleanup has removed it or not. An in-progress record whose effect was declared (by
  * `startEffect`, or by its claim) does not die with its lease: it becomes `uncertain` at that moment.
  */
-export const RECORD_STATES = [
-  'in-progress',
-  'completed',
-  'uncertain',
-  'tombstone',
-  'parked',
-] as const;
-export type RecordState = (typeof RECORD_STATES)[number];
+import type {
+  Claim,
+  ClaimRequest,
+  ClaimResult,
+  CompleteRequest,
+  CountFilter,
+  ListFilter,
+  SettleResult,
+  StoredRecord,
+  Upkeep,
+} from './records.js';
+import type { StoreTransactions } from './store-transactions.js';
 
-/** Names one attempt's claim: 32 lower-case hex digits each (16 bytes). */
-export interface Claim {
-  /** The record: 2 bytes for the day of its key, if it has one, and 14 of a digest over namespace, scope, operation and key. */
-  readonly id: string;
-  /** A random token of this one attempt. Every write after the claim compares it. */
-  readonly owner: string;
-}
-
-export interface ClaimRequest extends Claim {
-  /** What a retry must repeat: a version byte and a digest (17 bytes today, 32 at most). */
-  readonly fingerprint: Uint8Array;
-  /** For people to read, never compared: masked or `null` where the application wants that. */
-  readonly scope: string | null;
-  readonly operation: string | null;
-  readonly key: string | null;
-  /** How long the claim is believed alive without a renewal, in milliseconds. */
-  readonly leaseMs: number;
-  /** How long the outcome will be kept after completion, in milliseconds. Hints cleanup only. */
-  readonly ttlMs: number;
-  /**
-   * The effect counts as started from the claim on: if the owner dies, the record is `uncertain`.
-   * @default false
-   */
-  readonly effectStarted?: boolean;
-}
-
-/** The live record that a claim, a settling write or a look-up met. */
-export interface StoredRecord {
-  readonly id: string;
-  readonly state: RecordState;
-  readonly fingerprint: Uint8Array;
-  readonly owner: string;
-  /** Rises with every claim in the whole store, also after cleanup removed the row. */
-  readonly fence: bigint;
-  readonly attemptsStarted: number;
-  readonly attemptsFinished: number;
-  readonly scope: string | null;
-  readonly operation: string | null;
-  readonly key: string | null;
-  /** Epoch milliseconds of the store's clock. */
-  readonly claimedAt: number;
-  /** Epoch milliseconds; `null` unless in progress. */
-  readonly leaseUntil: number | null;
-  /** Epoch milliseconds; `null` while in progress, uncertain or parked. */
-  readonly expiresAt: number | null;
-  /** The bytes given to `complete`, or to `park`, as they were; `null` in every other state. */
-  readonly result: Uint8Array | null;
-}
-
-export type ClaimResult =
-  | {
-      readonly type: 'claimed';
-      readonly fence: bigint;
-      /** Runs of this record so far, this one included; 1 for a new key. */
-      readonly attempt: number;
-      /** True when a dead attempt of the same record, never settled, was taken over. */
-      readonly takenOver: boolean;
-      /** What earlier attempts of this record kept with `keepSteps`, byte for byte, or `null`. */
-      readonly steps: Uint8Array | null;
-      /** The store's clock, epoch milliseconds. */
-      readonly now: number;
-    }
-  | { readonly type: 'held'; readonly record: StoredRecord; readonly now: number };
-
-/** `applied: false`: the caller no longer owns the claim and nothing was changed. */
-export type SettleResult =
-  { readonly applied: true } | { readonly applied: false; readonly record: StoredRecord | null };
-
-export interface CompleteRequest extends Claim {
-  /** The outcome, or `null` for a tombstone: done, never to be repeated, body not kept. */
-  readonly result: Uint8Array | null;
-  /** From now, in milliseconds. */
-  readonly ttlMs: number;
-}
-
-export interface ListFilter {
-  readonly state?: RecordState;
-  readonly scope?: string;
-  /** Records per page, 1 to 1,000. */
-  readonly limit: number;
-  /** The `id` of the last record of the page before. */
-  readonly after?: string;
-}
-
-export interface CountFilter {
-  /**
-   * `'expired'`: dead rows that `deleteExpired` would delete now.
-   * @default every live record
-   */
-  readonly state?: RecordState | 'expired';
-  readonly scope?: string;
-}
-
-export interface Upkeep {
-  /** How many rows it deleted. */
-  readonly deleted: number;
-  /** What keeps it from its work until somebody does something about it: a sentence for the log. */
-  readonly warning?: string;
-}
-
-export interface BeginRequest extends ClaimRequest {
-  /**
-   * The claim is committed with its lease before the transaction begins: its start counts also when the transaction
-   * is undone or its owner dies, and its owner settles it then. Means nothing inside of another transaction.
-   *
-   * @default false
-   */
-  readonly keepStart?: boolean;
-}
+export * from './records.js';
+export type * from './store-transactions.js';
 
 export interface IdempotencyStore {
   /** For people: `memory`, `postgres`, `mariadb`, … */
@@ -265,95 +162,4 @@ export interface IdempotencyStore {
 
   /** Present where the effects of an operation can be committed together with its record. */
   readonly transactions?: StoreTransactions;
-}
-
-/** How work left the transaction that it belongs to. */
-export type Escape =
-  /** It sent a query on another connection. */
-  | 'outside'
-  /** It had queries under way when it ended. */
-  | 'unfinished'
-  /** It sent a query after the transaction was over. */
-  | 'late'
-  /** It ended the transaction itself. */
-  | 'ended';
-
-export interface StoreTransactions {
-  /** Whether the running code is inside of an open transaction of this store already. */
-  isInside(): boolean;
-
-  /** What should be known of the set-up before it is relied on, if anything: a sentence for the log. */
-  readonly warning?: string;
-
-  /**
-   * Opens a transaction in which the caller owns the record, or tells who does.
-   *
-   * - What is written in it, the record included, is seen by nobody before `commit`, and is gone after
-   *   `rollback`, or when its owner dies or falls silent for `leaseMs`.
-   * - `busy`: somebody else has the record in an open transaction. Answered at once, holding nothing.
-   * - A live claim of the same owner becomes part of the transaction without being counted again, and is after
-   *   `rollback` what it was.
-   * - Inside of an open transaction of this store it becomes a part of that one.
-   * - If the work commits by itself, the record is left `uncertain`.
-   *
-   * `watch` is told of work that leaves the transaction, and may throw to forbid it.
-   */
-  begin(request: BeginRequest, watch: (escape: Escape) => void): Promise<BeginResult>;
-
-  /**
-   * Opens a transaction without a record, for one step of an operation that owns its record already. Its owner
-   * is given up when it falls silent for `leaseMs`.
-   */
-  open(leaseMs: number, watch: (escape: Escape) => void): Promise<StoreTransaction>;
-}
-
-export type BeginResult =
-  | (Extract<ClaimResult, { type: 'claimed' }> & { readonly transaction: StoreTransaction })
-  | Extract<ClaimResult, { type: 'held' }>
-  | { readonly type: 'busy' };
-
-export interface StoreTransaction {
-  /** How many statements the work has sent so far. */
-  readonly statements: number;
-
-  /** Runs `work` so that what it does in the store's database is part of the transaction. */
-  run<T>(work: () => Promise<T>): Promise<T>;
-
-  /**
-   * No more work joins; then writes the outcome, as the last statement. Answers false when the work has
-   * committed the transaction itself: then it is over, and its record uncertain. Throws when the transaction
-   * has failed.
-   */
-  complete(request: CompleteRequest): Promise<boolean>;
-
-  /**
-   * No more work joins; then keeps the steps of the claim, as the last statement, if it is in progress, owned
-   * and live. `left`: the work has ended the transaction itself, which is over. Throws when the transaction
-   * has failed.
-   */
-  keepSteps(claim: Claim, steps: Uint8Array): Promise<'kept' | 'lost' | 'left'>;
-
-  /** Whether the work has committed the transaction itself. */
-  readonly isLeft: boolean;
-
-  /**
-   * When this throws, the transaction was not committed if that was a refusal (`isRefusal`); otherwise it is not
-   * known whether it was.
-   */
-  commit(): Promise<void>;
-
-  /** Does nothing once it has ended. */
-  rollback(): Promise<void>;
-
-  /** Ends its connection, whatever state it is in. */
-  abandon(): Promise<void>;
-
-  /** Tells the database that the owner is alive, while its work is busy elsewhere. */
-  keepAlive(): Promise<void>;
-
-  /** Was the transaction given up because of others at the same time (serialization failure, deadlock)? */
-  isConflict(error: unknown): boolean;
-
-  /** Did the database itself refuse, and is still there? */
-  isRefusal(error: unknown): boolean;
 }

@@ -32,13 +32,14 @@ export class StoreTimeoutError extends Error {
   }
 }
 
-/** The answer of `promise`, or a `StoreTimeoutError` after `ms`. What comes later is dropped. */
+/**
+ * The answer of `promise`, or a `StoreTimeoutError` after `ms`. What comes later is dropped. What is left of a
+ * deadline may be less than nothing: an answer that is there already is still heard.
+ */
 export function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+  const timeoutMs = Math.min(Math.max(1, ms), LONGEST_TIMER_MS);
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(
-      () => reject(new StoreTimeoutError(ms)),
-      Math.min(ms, LONGEST_TIMER_MS),
-    ).unref();
+    const timer = setTimeout(() => reject(new StoreTimeoutError(timeoutMs)), timeoutMs).unref();
     promise.then(
       (answer) => {
         clearTimeout(timer);

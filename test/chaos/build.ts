@@ -1,4 +1,4 @@
-import { compileInto } from '../support/compile.js';
+import { compileInto } from '../support/compile.mjs';
 import { temporaryFolder, type TemporaryFolder } from './temporary.js';
 
 /** Compiles the library and the applications once, into a temporary folder: chaos starts hundreds of processes. */

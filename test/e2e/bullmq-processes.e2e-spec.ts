@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import { fork, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { Processor, WorkerHost } from '@nestjs/bullmq';
 import type { Job } from 'bullmq';
@@ -10,9 +10,9 @@ import type { DataSource } from 'typeorm';
 import { availableDialects, createTestDatabase, type TestDatabase } from '../support/databases.js';
 import type { JobWorker } from '../support/job-worker.js';
 import { hasRedis, JobStage } from '../support/jobs.js';
+import { startProgram } from '../support/program.js';
 import { openStore } from '../support/typeorm-stores.js';
 
-const support = `${import.meta.dirname}/../support`;
 const possible = hasRedis && availableDialects().includes('postgres');
 
 (possible ? describe : describe.skip)('a worker that is killed while it has a job', () => {
@@ -45,9 +45,7 @@ const possible = hasRedis && availableDialects().includes('postgres');
       queue: 'payouts',
       dataSource: database.options,
     };
-    const child = fork(`${support}/job-worker.ts`, [JSON.stringify(given)], {
-      execArgv: ['--import', `${support}/typeorm-loader.mjs`],
-    });
+    const child = startProgram('job-worker', given);
     children.push(child);
     return child;
   };

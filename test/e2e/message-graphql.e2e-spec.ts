@@ -1,6 +1,7 @@
-import { fork, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { send } from '../support/http.js';
+import { startProgram } from '../support/program.js';
 
 interface Answer {
   readonly data: Readonly<Record<string, unknown>>;
@@ -17,11 +18,7 @@ describe('Mutations of GraphQL', () => {
   let key: string;
 
   beforeAll(async () => {
-    server = fork(
-      'test/support/messages/graphql-server.ts',
-      [JSON.stringify({ platform: 'fastify' })],
-      { execArgv: ['--import', './test/support/typeorm-loader.mjs'] },
-    );
+    server = startProgram('messages/graphql-server', { platform: 'fastify' });
     const [message] = (await once(server, 'message')) as [{ port: number }];
     ({ port } = message);
   });

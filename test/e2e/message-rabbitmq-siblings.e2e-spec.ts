@@ -1,20 +1,12 @@
 import 'reflect-metadata';
-import {
-  applyDecorators,
-  Controller,
-  Logger,
-  UseGuards,
-  type INestApplicationContext,
-  type Type,
-} from '@nestjs/common';
+import { applyDecorators, Controller, Logger, UseGuards, type Type } from '@nestjs/common';
 import { Ctx, EventPattern, type RmqContext } from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
 import { EMPTY, type Observable } from 'rxjs';
-import { Idempotent, memoryStore, type IdempotencyStore } from 'nestjs-idempotency';
-import { eventually } from '../support/http.js';
+import { Idempotent } from 'nestjs-idempotency';
 import { TestGate } from '../support/gate.js';
-import { Doings } from '../support/messages/message-shop.js';
-import { rabbitUrl, startConsumer, TestQueue } from '../support/messages/rabbit.js';
+import { apps, doings, queue, ran, start, useRabbit } from '../support/messages/rabbit-stage.js';
+import { rabbitUrl, TestQueue } from '../support/messages/rabbit.js';
 
 beforeAll(() => Logger.overrideLogger(false));
 
@@ -23,25 +15,7 @@ function ack(context: RmqContext): void {
 }
 
 (rabbitUrl === '' ? describe.skip : describe)('Several handlers of one event of RabbitMQ', () => {
-  let queue: TestQueue;
-  let store: IdempotencyStore;
-  let doings: Doings;
-  let apps: INestApplicationContext[];
-
-  beforeEach(async () => {
-    queue = await TestQueue.open();
-    store = memoryStore();
-    doings = new Doings();
-    apps = [];
-  });
-  afterEach(async () => {
-    await Promise.all(apps.map((app) => app.close()));
-    await queue.close();
-  });
-
-  async function start(...controllers: Type[]): Promise<void> {
-    apps.push(await startConsumer(queue.server(), { store, controllers }));
-  }
+  useRabbit();
 
   /** A decorated handler of `placed`, behind a guard. */
   function guarded(guard: () => Promise<void>): Type {
@@ -56,9 +30,6 @@ function ack(context: RmqContext): void {
     }
     return Guarded;
   }
-
-  const ran = (times: number, what: string) =>
-    eventually(() => doings.times(what) >= times, `${what} ran ${times} times`, 8_000);
 
   it.each<[string, MethodDecorator[]]>([
     ['decorated', [Idempotent()]],
@@ -77,10 +48,7 @@ function ack(context: RmqContext): void {
         }
       }
       const gate = new TestGate();
-      await start(
-        Failing,
-        guarded(() => gate.pass()),
-      );
+      await start([Failing, guarded(() => gate.pass())]);
       await queue.emit('placed', '1');
       await gate.reached;
       await ran(1, 'failing');
@@ -100,10 +68,7 @@ function ack(context: RmqContext): void {
         return EMPTY;
       }
     }
-    await start(
-      Empty,
-      guarded(() => gate.pass()),
-    );
+    await start([Empty, guarded(() => gate.pass())]);
     await queue.emit('placed', '1');
     await gate.reached;
     await ran(1, 'nothing');
@@ -126,7 +91,7 @@ function ack(context: RmqContext): void {
     const bare = () => Test.createTestingModule({ controllers: [Plain] }).compile();
     try {
       const earlier = await bare();
-      await start(Plain, decorated);
+      await start([Plain, decorated]);
       const later = await bare();
       for (const module of [earlier, later]) {
         const app = module.createNestMicroservice({ ...other.server(), logger: false });
@@ -155,10 +120,7 @@ function ack(context: RmqContext): void {
     }
     for (const run of [1, 2]) {
       const gate = new TestGate();
-      await start(
-        Plain,
-        guarded(() => gate.pass()),
-      );
+      await start([Plain, guarded(() => gate.pass())]);
       await queue.emit('placed', `${run}`);
       await ran(run, 'plain');
       await gate.reached;

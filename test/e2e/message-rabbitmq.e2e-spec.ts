@@ -4,7 +4,6 @@ import {
   Logger,
   UseGuards,
   UseInterceptors,
-  type INestApplicationContext,
   type NestInterceptor,
   type Type,
 } from '@nestjs/common';
@@ -17,21 +16,23 @@ import {
   type RmqContext,
 } from '@nestjs/microservices';
 import { EMPTY, timeout, type Observable } from 'rxjs';
-import { Idempotent, memoryStore, type IdempotencyStore } from 'nestjs-idempotency';
+import { Idempotent } from 'nestjs-idempotency';
 import { TypeOrmStore } from 'nestjs-idempotency/typeorm';
-import { clearFailpoints, setFailpoint } from '../../src/engine/failpoints.js';
+import { setFailpoint } from '../../src/engine/failpoints.js';
 import { createTestDatabase } from '../support/databases.js';
 import { eventually } from '../support/http.js';
 import { TestGate } from '../support/gate.js';
 import { EntryEntity } from '../support/ledger.js';
-import { Doings } from '../support/messages/message-shop.js';
 import {
-  hybrid,
-  rabbitUrl,
-  startConsumer,
-  TestQueue,
-  type Consuming,
-} from '../support/messages/rabbit.js';
+  apps,
+  doings,
+  queue,
+  ran,
+  start,
+  store,
+  useRabbit,
+} from '../support/messages/rabbit-stage.js';
+import { hybrid, rabbitUrl, startConsumer, TestQueue } from '../support/messages/rabbit.js';
 import { startTcpProxy } from '../support/tcp-proxy.js';
 
 beforeAll(() => Logger.overrideLogger(false));
@@ -45,27 +46,7 @@ interface Channel {
 const channelOf = (context: RmqContext) => context.getChannelRef() as Channel;
 
 (rabbitUrl === '' ? describe.skip : describe)('Messages of RabbitMQ', () => {
-  let queue: TestQueue;
-  let store: IdempotencyStore;
-  let doings: Doings;
-  let apps: INestApplicationContext[];
-
-  beforeEach(async () => {
-    queue = await TestQueue.open();
-    store = memoryStore();
-    doings = new Doings();
-    apps = [];
-  });
-  afterEach(async () => {
-    clearFailpoints();
-    doings.gate.open();
-    await Promise.all(apps.map((app) => app.close()));
-    await queue.close();
-  });
-
-  async function start(controller: Type, consuming: Consuming = {}): Promise<void> {
-    apps.push(await startConsumer(queue.server(consuming), { store, controllers: [controller] }));
-  }
+  useRabbit();
 
   /** A controller with one handler of the event `placed`. */
   function placed(handle: (context: RmqContext, data: { n?: number }) => unknown): Type {
@@ -80,9 +61,6 @@ const channelOf = (context: RmqContext) => context.getChannelRef() as Channel;
     }
     return Shop;
   }
-
-  const ran = (times: number, what = 'placed') =>
-    eventually(() => doings.times(what) >= times, `${what} ran ${times} times`, 8_000);
 
   describe('settles', () => {
     it('only when the outcome is durable', async () => {
@@ -100,7 +78,7 @@ const channelOf = (context: RmqContext) => context.getChannelRef() as Channel;
       const database = await createTestDatabase('postgres');
       try {
         const dataSource = await database.open({ entities: [EntryEntity], synchronize: true });
-        store = new TypeOrmStore(dataSource);
+        const durable = new TypeOrmStore(dataSource);
         const entries = dataSource.getRepository(EntryEntity);
         const gate = new TestGate();
         setFailpoint('commit:before', () => gate.pass());
@@ -113,7 +91,8 @@ const channelOf = (context: RmqContext) => context.getChannelRef() as Channel;
             channelOf(context).ack(context.getMessage());
           }
         }
-        await start(Shop);
+        const shop = { store: durable, controllers: [Shop] };
+        apps.push(await startConsumer(queue.server(), shop));
         await queue.emit('placed', '1');
         await gate.reached;
         expect(await queue.unacked()).toBe(1);
@@ -239,7 +218,7 @@ const channelOf = (context: RmqContext) => context.getChannelRef() as Channel;
           decorated,
         );
         const controllers = place === 'before' ? [Plain, decorated] : [decorated, Plain];
-        apps.push(await startConsumer(queue.server(), { store, controllers }));
+        await start(controllers);
         await queue.emit('placed', '1');
         await ran(1);
         await ran(1, 'plain');
@@ -558,20 +537,23 @@ const channelOf = (context: RmqContext) => context.getChannelRef() as Channel;
   });
 
   it('acts on a quorum queue the same', async () => {
-    await queue.close();
-    queue = await TestQueue.open('quorum');
-    await start(
-      placed(() => {
+    const quorum = await TestQueue.open('quorum');
+    try {
+      const shop = placed(() => {
         if (doings.times('placed') === 1) {
           throw new Error('not yet');
         }
-      }),
-    );
-    await queue.emit('placed', '1');
-    await queue.emit('placed', '1');
-    await ran(2);
-    await queue.isSettled();
-    expect(doings.times('placed')).toBe(2);
+      });
+      apps.push(await startConsumer(quorum.server(), { store, controllers: [shop] }));
+      await quorum.emit('placed', '1');
+      await quorum.emit('placed', '1');
+      await ran(2);
+      await quorum.isSettled();
+      expect(doings.times('placed')).toBe(2);
+    } finally {
+      await Promise.all(apps.splice(0).map((app) => app.close()));
+      await quorum.close();
+    }
   });
 
   it('works in a hybrid application that calls its hooks twice', async () => {

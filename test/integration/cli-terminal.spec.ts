@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TypeOrmStore } from 'nestjs-idempotency/typeorm';
-import { compileInto } from '../support/compile.js';
+import { compileInto } from '../support/compile.mjs';
 import { createTestDatabase, type TestDatabase } from '../support/databases.js';
 import { hasTerminal, onTerminal, type OnTerminal } from '../support/terminal.js';
 import { claimed } from '../support/typeorm-stores.js';

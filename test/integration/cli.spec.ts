@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TypeOrmStore } from 'nestjs-idempotency/typeorm';
 import type { DataSource } from 'typeorm';
-import { compileInto } from '../support/compile.js';
+import { compileInto } from '../support/compile.mjs';
 import { availableDialects, createTestDatabase, type TestDatabase } from '../support/databases.js';
 import { startServiceOn } from '../support/service-app.js';
 import { claimed, request } from '../support/typeorm-stores.js';

@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { message, start, stop } from '../support/claimers.js';
+import { message, stop } from '../support/claimers.js';
+import { startProgram } from '../support/program.js';
 import type { DailyAnswer, DailyKey, DailyOwner } from '../support/daily-owner.js';
 import { DAY_MS, DailyTable } from '../support/daily-table.js';
 
@@ -18,7 +19,7 @@ describeDaily('daily partitions that come and go under several processes', () =>
       await dataSource.query('CREATE TABLE effect (key text, process int)');
       const given: DailyOwner = { dataSource: daily.database.options };
       for (let n = 0; n < PROCESSES; n++) {
-        children.push(start('daily-owner.ts', JSON.stringify(given)));
+        children.push(startProgram('daily-owner', given));
       }
       await Promise.all(children.map(message));
       let passed = 0;

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
+import { jest } from '@jest/globals';
 import type { DataSource } from 'typeorm';
 import type { TypeOrmStore } from 'nestjs-idempotency/typeorm';
-import { describeIdempotencyStore } from '../../src/testing/index.js';
 import type { ClaimRequest, IdempotencyStore } from '../../src/engine/store.js';
 import { driverError } from '../../src/stores/typeorm/errors.js';
 import type { TestDatabase } from '../support/databases.js';
-import { openSqlStore, type SqlStore } from '../support/model/sql-store.js';
+import { describeSqlStore } from '../support/model/sql-contract.js';
 import { StatementLog } from '../support/typeorm-statement-log.js';
 import { claimed, openStore, request, storePaths, token } from '../support/typeorm-stores.js';
 
@@ -47,16 +47,7 @@ function inCompany(store: IdempotencyStore): IdempotencyStore {
 const contracts = paths.filter(({ path }) => ['sqlite', 'postgres', 'mariadb'].includes(path));
 
 describe.each(contracts)('the store contract in shared statements ($path)', (path) => {
-  let sql: SqlStore;
-  beforeAll(async () => {
-    sql = await openSqlStore(path, 'test clock');
-  });
-  afterAll(() => sql.drop());
-
-  describeIdempotencyStore(path.path, async () => {
-    await sql.empty();
-    return { store: inCompany(sql.store), advance: sql.advance };
-  });
+  describeSqlStore(path, 'test clock', inCompany);
 });
 
 describe.each(paths)('shared statements on $path', ({ create, options }) => {
@@ -335,10 +326,15 @@ describe.each(servers)('shared statements on the server of $path', ({ path, crea
       'SELECT @@max_allowed_packet AS most',
     );
     const [claim, ...others] = await Promise.all(Array.from({ length: 20 }, () => claimed(store)));
+    // the server answers before it has heard to the end, and the driver remarks on it
+    const remarks = jest.spyOn(console, 'error').mockReturnValue();
     const ends = await Promise.allSettled([
       store.complete(done(claim!, new Uint8Array(Number(row!.most) + 1))),
       ...others.map((each) => store.complete(done(each))),
     ]);
+    const other = remarks.mock.calls.filter(([said]) => !/packets out of order/.test(String(said)));
+    remarks.mockRestore();
+    expect(other).toEqual([]);
     expect(ends[0]).toMatchObject({ reason: { code: 'IDEMPOTENCY_STORE_UNAVAILABLE' } });
     expect(ends.slice(1)).toMatchObject(others.map(() => ({ value: { applied: true } })));
   });

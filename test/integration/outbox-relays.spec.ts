@@ -1,10 +1,11 @@
 import 'reflect-metadata';
-import { fork, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { Logger } from '@nestjs/common';
 import { availableDialects } from '../support/databases.js';
 import type { Relay } from '../support/outbox-relay.js';
 import { openOutboxStage, soon, type OutboxApp, type OutboxStage } from '../support/outbox.js';
+import { startProgram } from '../support/program.js';
 
 beforeAll(() => Logger.overrideLogger(false));
 
@@ -43,10 +44,7 @@ describe.each(shared)('relays in several processes on %s', (dialect) => {
 
   const start = async ({ lease = 2_000, max = 10 } = {}): Promise<ChildProcess> => {
     const relay: Relay = { dataSource: stage.database.options, lease, max };
-    const support = `${import.meta.dirname}/../support`;
-    const child = fork(`${support}/outbox-relay.ts`, [JSON.stringify(relay)], {
-      execArgv: ['--import', `${support}/typeorm-loader.mjs`],
-    });
+    const child = startProgram('outbox-relay', relay);
     children.push(child);
     await new Promise<void>((ready) => {
       child.on('message', (report: Omit<Report, 'pid'> | 'ready') => {

@@ -129,7 +129,7 @@ describeRedis('redisStore()', () => {
   });
 
   it('lets one claim of each key win in several processes', async () => {
-    await expectOneWinner(store, 'redis/claimer.ts', String(server.port));
+    await expectOneWinner(store, 'redis/claimer', server.port);
   }, 120_000);
 
   it('keeps prefixes apart', async () => {

@@ -1,5 +1,4 @@
 import 'reflect-metadata';
-import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { Logger } from '@nestjs/common';
 import type { IdempotencyHooks } from 'nestjs-idempotency';
@@ -12,6 +11,7 @@ import {
   deleteDataSourceByName,
 } from 'typeorm-transactional';
 import { EntryEntity, ledgerPaths, openLedger, type Ledger } from '../support/ledger.js';
+import { startProgram } from '../support/program.js';
 
 const told: string[] = [];
 const hooks: IdempotencyHooks = { onEscaped: ({ escape }) => void told.push(escape) };
@@ -86,13 +86,8 @@ describe.each(paths)('beside @nestjs-cls/transactional on %s', (path) => {
   it('withTransaction and tx inside of an operation are parts of it, and one around it is reported', async () => {
     const ledger = await openLedger(path);
     try {
-      const support = `${import.meta.dirname}/../support`;
       // its CommonJS requires Nest's modules, which Jest cannot do
-      const child = fork(
-        `${support}/transactional-beside-cls.ts`,
-        [JSON.stringify(ledger.database.options)],
-        { execArgv: ['--import', `${support}/typeorm-loader.mjs`] },
-      );
+      const child = startProgram('transactional-beside-cls', ledger.database.options);
       const ended = once(child, 'exit');
       const [report] = (await Promise.race([once(child, 'message'), ended])) as [unknown];
       expect(report).toEqual({

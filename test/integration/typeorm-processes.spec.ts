@@ -12,7 +12,7 @@ describe.each(shared)('TypeOrmStore in several processes on $path', ({ create, o
     try {
       const store = await openStore(database, { options });
       const claimer: Claimer = { dataSource: database.options, options };
-      await expectOneWinner(store, 'typeorm-claimer.ts', JSON.stringify(claimer));
+      await expectOneWinner(store, 'typeorm-claimer', claimer);
     } finally {
       await database.drop();
     }

@@ -1,8 +1,8 @@
-import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { IdempotencyStore } from '../../src/engine/store.js';
 import type { ClaimReport } from './claim-process.js';
+import { startProgram } from './program.js';
 import { token } from './typeorm-stores.js';
 
 const PROCESSES = 4;
@@ -11,12 +11,12 @@ const KEYS = 20;
 /** Several processes claim the same keys at once, twice; fails unless one claim of each key wins. */
 export async function expectOneWinner(
   store: IdempotencyStore,
-  script: string,
-  given: string,
+  program: string,
+  given: unknown,
 ): Promise<void> {
   const children: ChildProcess[] = [];
   try {
-    for (let n = 0; n < PROCESSES; n++) children.push(start(script, given));
+    for (let n = 0; n < PROCESSES; n++) children.push(startProgram(program, given));
     await Promise.all(children.map((child) => message(child)));
     const ids = Array.from({ length: KEYS }, token);
     let lastFence = 0n;
@@ -39,12 +39,6 @@ export async function expectOneWinner(
   } finally {
     await Promise.all(children.map(stop));
   }
-}
-
-export function start(script: string, given: string): ChildProcess {
-  return fork(`${import.meta.dirname}/${script}`, [given], {
-    execArgv: ['--import', `${import.meta.dirname}/typeorm-loader.mjs`],
-  });
 }
 
 /** The next message of the child; fails when it ends without one. */

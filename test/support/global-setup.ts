@@ -1,5 +1,5 @@
 /**
- * Finds the servers for the tests and tells the workers through the environment: `TEST_POSTGRES_URL`,
+ * Compiles the programs that tests start (`TEST_PROGRAMS`), finds the servers for the tests and tells the workers through the environment: `TEST_POSTGRES_URL`,
  * `TEST_MARIADB_URL`, `TEST_REDIS_URL`, `TEST_RABBITMQ_URL`, `TEST_NATS_URL`, `TEST_MQTT_URL`, `TEST_PGBOUNCER`,
  * `TEST_REDIS_SERVER`, `TEST_CHROMIUM` and `TEST_TERMINAL`, empty where there is none.
  *
@@ -17,6 +17,7 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import mysql from 'mysql2/promise';
 import pg from 'pg';
+import { compileInto } from './compile.mjs';
 
 const localPostgres = 'postgres://postgres@127.0.0.1:5432/test';
 const localRedis = 'redis://127.0.0.1:6379';
@@ -36,8 +37,16 @@ export default async function globalSetup(): Promise<void> {
   process.env.TEST_REDIS_SERVER = findRedisServer();
   process.env.TEST_CHROMIUM = findChromium();
   process.env.TEST_TERMINAL = findTerminal();
+  process.env.TEST_PROGRAMS = await compilePrograms();
   // Last, so that a run that stops here leaves no embedded server behind.
   process.env.TEST_POSTGRES_URL = await findPostgres();
+}
+
+/** What tests start in processes of its own, hundreds of times. */
+async function compilePrograms(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'idempotency-programs-'));
+  await compileInto(folder, ['src', 'test/support']);
+  return folder;
 }
 
 async function findMariaDb(): Promise<string> {

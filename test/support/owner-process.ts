@@ -1,6 +1,7 @@
-import { fork, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { Ledger, LedgerPath } from './ledger.js';
+import { startProgram } from './program.js';
 import type { Owner } from './transactional-owner.js';
 
 /** Another process that runs transactional operations over the database of the ledger, once it is ready. */
@@ -16,9 +17,7 @@ export async function startOwner(
     onConcurrent: 'reject',
     ...given,
   };
-  const child = fork(`${import.meta.dirname}/transactional-owner.ts`, [JSON.stringify(owner)], {
-    execArgv: ['--import', `${import.meta.dirname}/typeorm-loader.mjs`],
-  });
+  const child = startProgram('transactional-owner', owner);
   const told = await message(child);
   if (told !== 'ready') throw new Error(`the process said ${String(told)}`);
   return child;

@@ -1,15 +1,15 @@
-import { fork, type ChildProcess } from 'node:child_process';
+import { fork, type ChildProcess, type ForkOptions } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import { Table, type DataSource } from 'typeorm';
+import { startProgram } from './program.js';
 import type { ShopOptions } from './shop-process.js';
 
 const LOADER = new URL('./typeorm-loader.mjs', import.meta.url).href;
 const SERVERS = {
-  shop: fileURLToPath(new URL('./shop-server.ts', import.meta.url)),
-  limited: fileURLToPath(new URL('./limited-server.ts', import.meta.url)),
-  steps: fileURLToPath(new URL('./steps-server.ts', import.meta.url)),
-  redis: fileURLToPath(new URL('./redis/shop-server.ts', import.meta.url)),
+  shop: 'shop-server',
+  limited: 'limited-server',
+  steps: 'steps-server',
+  redis: 'redis/shop-server',
 };
 
 export interface Shop {
@@ -25,18 +25,13 @@ export interface Shop {
 export async function startShop(
   options: ShopOptions,
   server: keyof typeof SERVERS = 'shop',
-  env: Record<string, string> = {},
+  crash?: Record<string, string>,
 ): Promise<Shop> {
-  const child = fork(SERVERS[server], [JSON.stringify(options)], {
-    // what `crashAt()` adds to the options is loaded after it
-    env: {
-      ...process.env,
-      ...env,
-      NODE_OPTIONS: `--import=${LOADER} ${env.NODE_OPTIONS ?? process.env.NODE_OPTIONS ?? ''}`,
-    },
-    execArgv: [],
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-  });
+  const stdio: ForkOptions = { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] };
+  const child =
+    crash === undefined
+      ? startProgram(SERVERS[server], options, stdio)
+      : startSource(SERVERS[server], options, crash, stdio);
   const exited = once(child, 'exit').then(() => undefined);
   const port = await new Promise<number>((resolve, reject) => {
     child.on('message', (message: { port?: number } | string) => {
@@ -95,4 +90,18 @@ export async function effectsOf(dataSource: DataSource, name: string): Promise<s
     .where('e.name = :name', { name })
     .getRawMany<{ id: string }>();
   return rows.map(({ id }) => id);
+}
+
+/** What `crashAt()` has loaded is the library's source, and must be the one that the program runs. */
+function startSource(
+  name: string,
+  options: ShopOptions,
+  crash: Record<string, string>,
+  more: ForkOptions,
+): ChildProcess {
+  return fork(`${import.meta.dirname}/${name}.ts`, [JSON.stringify(options)], {
+    ...more,
+    env: { ...process.env, ...crash, NODE_OPTIONS: `--import=${LOADER} ${crash.NODE_OPTIONS}` },
+    execArgv: [],
+  });
 }

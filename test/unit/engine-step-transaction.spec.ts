@@ -11,28 +11,31 @@ import {
   type OperationOptions,
   type Running,
 } from '../support/engine/bench.js';
-import { fails, hangs, losesReply, passes, type Fault } from '../support/engine/probe-store.js';
 import {
+  fails,
+  failsWith,
+  hangs,
+  losesReply,
+  passes,
+  type Fault,
+} from '../support/engine/probe-store.js';
+import {
+  bench,
   conflict,
   refusal,
-  transactionalBench,
-  type TransactionalStore,
+  transactions,
+  useTransactionalBench,
 } from '../support/engine/transactional-store.js';
 
 useFakeTime();
+useTransactionalBench();
 
-let bench: Bench;
-let transactions: TransactionalStore;
 /** How often the work of a step ran. */
 let runs: number;
 
-beforeEach(async () => {
-  [bench, transactions] = await transactionalBench();
+beforeEach(() => {
   runs = 0;
 });
-afterEach(() => bench.engine.stop());
-
-const says = (error: unknown) => () => Promise.reject(error as Error);
 
 const outcomeOf = (step: Promise<unknown>): Promise<unknown> =>
   step.then(
@@ -88,8 +91,8 @@ describe('a step that is a transaction', () => {
   });
 
   it('is refused on a store without transactions', async () => {
-    bench = await Bench.started();
-    const { attempt, end } = await bench.begin();
+    const other = await Bench.started();
+    const { attempt, end } = await other.begin();
     await expect(book(attempt)).rejects.toThrow('Use typeOrmStore(), or once.step().');
     expect(runs).toBe(0);
     end(RELEASE);
@@ -124,7 +127,7 @@ describe('a step that is a transaction', () => {
     ['when its connection is gone', new Error('ECONNRESET'), 'IDEMPOTENCY_STORE_UNAVAILABLE'],
   ])('leaves nothing %s', async (_, error, code) => {
     const first = await bench.begin();
-    transactions.plan('keepSteps', says(error));
+    transactions.plan('keepSteps', failsWith(error));
     expect(await outcomeOf(book(first.attempt))).toBe(code);
     expect(transactions.count('commit')).toBe(0);
     expect(await afterFailure(first)).toBe('booked 2');
@@ -148,7 +151,7 @@ describe('a step that is a transaction', () => {
 describe('a step that meets others', () => {
   it.each(['keepSteps', 'commit'] as const)('at its %s runs again', async (call) => {
     const first = await bench.begin();
-    transactions.plan(call, says(conflict), passes);
+    transactions.plan(call, failsWith(conflict), passes);
     const step = book(first.attempt);
     await pass(100);
     expect(await step).toBe('booked 1');
@@ -167,7 +170,7 @@ describe('a step that meets others', () => {
 
   it('is told so when it never succeeds', async () => {
     const { attempt, end } = await bench.begin();
-    transactions.plan('commit', ...Array.from({ length: 4 }, () => says(conflict)));
+    transactions.plan('commit', ...Array.from({ length: 4 }, () => failsWith(conflict)));
     const step = outcomeOf(book(attempt));
     await pass(1_000);
     expect(await step).toBe('IDEMPOTENCY_TRANSACTION_CONFLICT');
@@ -228,7 +231,7 @@ describe('a step whose commit', () => {
   ])('%s has not happened, and the attempt may go on', async (_, error, code) => {
     const first = await bench.begin();
     await first.attempt.step('before', () => 1);
-    transactions.plan('commit', says(error));
+    transactions.plan('commit', failsWith(error));
     expect(await outcomeOf(book(first.attempt))).toBe(code);
     expect(await first.attempt.step('next', () => 'goes on')).toBe('goes on');
     first.end(RELEASE);
@@ -355,7 +358,7 @@ describe('a step that takes longer than the lease', () => {
       await pass(4_000);
       expect(transactions.count('rollback')).toBe(1);
     });
-    transactions.plan('keepSteps', says(new Error('rolled back')));
+    transactions.plan('keepSteps', failsWith(new Error('rolled back')));
     expect(await outcomeOf(step)).toBe('IDEMPOTENCY_STORE_UNAVAILABLE');
     expect(attempt.signal.reason).toMatchObject({ message: expect.stringMatching(/maxDuration/) });
     end(RELEASE);

@@ -3,6 +3,7 @@ import type { AttemptsPolicy, KeptOutcome, Outcome } from '../../src/engine/oper
 import {
   Bench,
   complete,
+  failed,
   pass,
   POLICY,
   RELEASE,
@@ -12,28 +13,20 @@ import {
   type Answer,
   type OperationOptions,
 } from '../support/engine/bench.js';
-import { fails, late, losesReply, type Fault } from '../support/engine/probe-store.js';
+import { fails, failsWith, late, losesReply, type Fault } from '../support/engine/probe-store.js';
 import {
+  bench,
   conflict,
   refusal,
-  transactionalBench,
-  type TransactionalStore,
+  transactions,
+  useTransactionalBench,
 } from '../support/engine/transactional-store.js';
 
 useFakeTime();
-
-let bench: Bench;
-let transactions: TransactionalStore;
-
-beforeEach(async () => {
-  [bench, transactions] = await transactionalBench();
-});
-afterEach(() => bench.engine.stop());
+useTransactionalBench();
 
 const attempts: AttemptsPolicy = { max: 2, delayMs: () => 1, onExhausted: 'park' };
 const MODE = { mode: 'transactional', attempts } as const;
-const says = (error: unknown) => () => Promise.reject(error as Error);
-const failed = ({ returned: _returned, ...outcome }: KeptOutcome): Outcome => outcome as Outcome;
 const FAILED: Outcome = { type: 'release', failure: encodeFailure(new TypeError('no')) };
 
 const run = (end: Outcome | string = 'done', options: OperationOptions = {}): Promise<Answer> =>
@@ -85,7 +78,7 @@ describe('attempts of a transaction', () => {
     [
       'cannot be completed',
       () => {
-        transactions.plan('complete', says(refusal));
+        transactions.plan('complete', failsWith(refusal));
         return run();
       },
       'TRANSACTION_BROKEN',
@@ -111,7 +104,11 @@ describe('attempts of a transaction', () => {
       },
       'TRANSACTION_BROKEN',
     ],
-    ['throw what is no outcome', () => bench.work(says(new Error('bug')), MODE), 'error: bug'],
+    [
+      'throw what is no outcome',
+      () => bench.work(() => Promise.reject(new Error('bug')), MODE),
+      'error: bug',
+    ],
   ])('count when they %s', async (_, attempt, code) => {
     expect(await attempt()).toBe(code);
     expect(await next()).toBe(2);
@@ -123,8 +120,8 @@ describe('attempts of a transaction', () => {
   });
 
   it.each<[string, 'complete' | 'commit', Fault, string]>([
-    ['met others', 'complete', says(conflict), 'TRANSACTION_CONFLICT'],
-    ['met others at the end', 'commit', says(conflict), 'TRANSACTION_CONFLICT'],
+    ['met others', 'complete', failsWith(conflict), 'TRANSACTION_CONFLICT'],
+    ['met others at the end', 'commit', failsWith(conflict), 'TRANSACTION_CONFLICT'],
     ['lost their connection', 'commit', fails, 'STORE_UNAVAILABLE'],
   ])('do not count that %s', async (_, call, fault, code) => {
     for (let n = 0; n < 3; n += 1) {
@@ -204,7 +201,7 @@ describe('attempts of a transaction', () => {
   });
 
   it('keep a failure that is the outcome without another claim', async () => {
-    expect(await run(failed(complete('sold out') as KeptOutcome))).toBe('executed');
+    expect(await run(failed(complete('sold out')))).toBe('executed');
     expect(bench.store.count('claim')).toBe(1);
     expect(await run()).toBe('replayed sold out');
   });
@@ -270,7 +267,7 @@ describe('steps of a transaction that broke', () => {
     ['counted', {}],
     ['not counted', { attempts: undefined }],
   ])('are kept where attempts are %s', async (_, options) => {
-    transactions.plan('complete', says(refusal));
+    transactions.plan('complete', failsWith(refusal));
     expect(await work(options)).toBe('TRANSACTION_BROKEN');
     // the next one finds them, for which the key is in lease mode
     expect(await work({ mode: 'lease', ...options })).toBe('executed');
@@ -290,7 +287,7 @@ describe('steps of a transaction that broke', () => {
 
   it('are told of when they cannot be kept, and the attempt counts', async () => {
     bench.store.plan('keepSteps', fails);
-    transactions.plan('complete', says(refusal));
+    transactions.plan('complete', failsWith(refusal));
     expect(await work({})).toBe('TRANSACTION_BROKEN');
     expect(bench.told).toEqual(['onRecordingFailed', 'onReleased', 'onRejected']);
     expect(await next()).toBe(2);
@@ -300,7 +297,7 @@ describe('steps of a transaction that broke', () => {
 describe('a claim for what was undone', () => {
   it.each([1.5, 5])('is given back when it comes %f times too late', async (times) => {
     bench.store.plan('claim', late(times * STORE_TIMEOUT));
-    const answer = bench.run(failed(complete('sold out') as KeptOutcome), {
+    const answer = bench.run(failed(complete('sold out')), {
       mode: 'transactional',
     });
     await pass(STORE_TIMEOUT);

@@ -1,26 +1,14 @@
 import type { Attempt } from '../../src/engine/attempt.js';
-import {
-  type Bench,
-  pass,
-  RELEASE,
-  useFakeTime,
-  type OperationOptions,
-} from '../support/engine/bench.js';
+import { pass, RELEASE, useFakeTime, type OperationOptions } from '../support/engine/bench.js';
 import { fails, passes, type Fault } from '../support/engine/probe-store.js';
 import {
-  transactionalBench,
-  type TransactionalStore,
+  bench,
+  transactions,
+  useTransactionalBench,
 } from '../support/engine/transactional-store.js';
 
 useFakeTime();
-
-let bench: Bench;
-let transactions: TransactionalStore;
-
-beforeEach(async () => {
-  [bench, transactions] = await transactionalBench();
-});
-afterEach(() => bench.engine.stop());
+useTransactionalBench();
 
 const MODE = { mode: 'transactional' } as const;
 const begin = (options: OperationOptions = {}) => bench.begin({ ...MODE, ...options });

@@ -1,9 +1,10 @@
 import { IdempotencyError } from '../../src/engine/errors.js';
 import { escapeSentence } from '../../src/engine/escape-report.js';
-import type { KeptOutcome, Outcome } from '../../src/engine/operation.js';
+import type { Outcome } from '../../src/engine/operation.js';
 import {
   Bench,
   complete,
+  failed,
   pass,
   POLICY,
   RELEASE,
@@ -15,28 +16,27 @@ import {
   type Answer,
   type OperationOptions,
 } from '../support/engine/bench.js';
-import { fails, hangs, late, losesReply, passes } from '../support/engine/probe-store.js';
 import {
+  fails,
+  failsWith,
+  hangs,
+  late,
+  losesReply,
+  passes,
+} from '../support/engine/probe-store.js';
+import {
+  bench,
   conflict,
   refusal,
-  transactionalBench,
-  type TransactionalStore,
+  transactions,
+  useTransactionalBench,
 } from '../support/engine/transactional-store.js';
 
 useFakeTime();
-
-let bench: Bench;
-let transactions: TransactionalStore;
-
-beforeEach(async () => {
-  [bench, transactions] = await transactionalBench();
-});
-afterEach(() => bench.engine.stop());
+useTransactionalBench();
 
 const MODE = { mode: 'transactional' } as const;
-const says = (error: unknown) => () => Promise.reject(error as Error);
 const repeatable = (text: string): Outcome => ({ ...complete(text), repeatable: true }) as Outcome;
-const failed = ({ returned: _returned, ...outcome }: KeptOutcome): Outcome => outcome as Outcome;
 
 const run = (end: Outcome | string = 'done', options: OperationOptions = {}): Promise<Answer> =>
   bench.run(end, { ...MODE, ...options });
@@ -114,15 +114,14 @@ describe('an operation with its effects', () => {
   });
 
   it('is refused on a store without transactions', async () => {
-    bench = await Bench.started();
-    expect(await run()).toBe('MISCONFIGURED');
-    expect(bench.runs).toBe(0);
-    expect(bench.told).toEqual(['onRejected']);
+    const other = await Bench.started();
+    expect(await other.run('mine', MODE)).toBe('MISCONFIGURED');
+    expect(other.runs).toBe(0);
+    expect(other.told).toEqual(['onRejected']);
   });
 
   it('is refused before the application was initialised', async () => {
-    bench = new Bench();
-    expect(await run()).toBe('MISCONFIGURED');
+    expect(await new Bench().run('mine', MODE)).toBe('MISCONFIGURED');
   });
 
   it('does not run for a key that is too old, and leaves it free', async () => {
@@ -150,14 +149,17 @@ describe('a transaction that cannot be opened', () => {
   });
 
   it('says so when the store is set up wrongly', async () => {
-    transactions.plan('begin', says(new IdempotencyError('IDEMPOTENCY_MISCONFIGURED', 'no table')));
+    transactions.plan(
+      'begin',
+      failsWith(new IdempotencyError('IDEMPOTENCY_MISCONFIGURED', 'no table')),
+    );
     expect(await run()).toBe('MISCONFIGURED');
   });
 
   it('tells an outage in its own words', async () => {
     const cause = new Error('ECONNREFUSED');
     const outage = new IdempotencyError('IDEMPOTENCY_STORE_UNAVAILABLE', 'no', { cause });
-    transactions.plan('begin', says(outage));
+    transactions.plan('begin', failsWith(outage));
     const answer = bench.engine.run(bench.operation(MODE), async () => RELEASE);
     await expect(answer).rejects.toMatchObject({ code: outage.code, cause });
   });
@@ -201,7 +203,7 @@ describe('a transaction that cannot be completed', () => {
       'TRANSACTION_BROKEN',
     ],
   ])('%s fails, and leaves nothing', async (_, error, code) => {
-    transactions.plan('complete', says(error));
+    transactions.plan('complete', failsWith(error));
     expect(await run()).toBe(code);
     expect(transactions.count('rollback')).toBe(1);
     expect(bench.told).toEqual(['onRejected']);
@@ -209,7 +211,7 @@ describe('a transaction that cannot be completed', () => {
   });
 
   it('runs again after a conflict when nobody has been told', async () => {
-    transactions.plan('complete', says(conflict), passes);
+    transactions.plan('complete', failsWith(conflict), passes);
     const answer = run(repeatable('mine'));
     await pass(100);
     expect(await answer).toBe('executed');
@@ -218,7 +220,7 @@ describe('a transaction that cannot be completed', () => {
   });
 
   it('is given up after the fourth conflict', async () => {
-    const again = says(conflict);
+    const again = failsWith(conflict);
     transactions.plan('complete', again, again, again, again);
     const answer = run(repeatable('mine'));
     await pass(1_000);
@@ -315,13 +317,13 @@ describe('a commit whose answer is lost', () => {
     ['the database refused', refusal, 'TRANSACTION_BROKEN'],
     ['others were in the way', conflict, 'TRANSACTION_CONFLICT'],
   ])('has not happened when %s', async (_, error, code) => {
-    transactions.plan('commit', says(error));
+    transactions.plan('commit', failsWith(error));
     expect(await run('mine')).toBe(code);
     expect(await run('second')).toBe('executed');
   });
 
   it('is tried anew when others were in the way and nobody has been told', async () => {
-    transactions.plan('commit', says(conflict), passes);
+    transactions.plan('commit', failsWith(conflict), passes);
     const answer = run(repeatable('mine'));
     await pass(100);
     expect(await answer).toBe('executed');
@@ -493,7 +495,7 @@ describe('duplicates of an operation in flight', () => {
   });
 
   it('are told what the first of them was told when it could not ask', async () => {
-    transactions.plan('begin', says(new Error('ECONNREFUSED')));
+    transactions.plan('begin', failsWith(new Error('ECONNREFUSED')));
     expect(await Promise.all([run(), run()])).toEqual(Array(2).fill('STORE_UNAVAILABLE'));
     expect(transactions.count('begin')).toBe(1);
   });

@@ -41,6 +41,13 @@ describe('timers', () => {
     expect(jest.getTimerCount()).toBe(0);
   });
 
+  it('hear an answer that is there, though nothing is left of the time for it', async () => {
+    await expect(within(-5, Promise.resolve('x'))).resolves.toBe('x');
+    const gaveUp = within(-5, new Promise(() => {})).catch((error: Error) => error.message);
+    await pass(1);
+    expect(await gaveUp).toBe('The store did not answer within 1 ms.');
+  });
+
   it('give up a promise that is late, and drop what it says then', async () => {
     let fail!: (error: Error) => void;
     const slow = within(1_000, new Promise((_, reject) => (fail = reject)));

@@ -6,10 +6,20 @@ import type {
   CountFilter,
   IdempotencyStore,
   ListFilter,
-  RecordState,
   SettleResult,
   StoredRecord,
 } from '../../engine/store.js';
+import {
+  claimed,
+  copy,
+  discard,
+  isLapsed,
+  isLive,
+  isOutcomeOf,
+  newRow,
+  toRecord,
+} from './memory.row.js';
+import type { LiveRow, Row } from './memory.row.js';
 
 export interface MemoryStoreOptions {
   /** The store's clock, epoch milliseconds. Default: the system clock, never running backwards. */
@@ -23,32 +33,6 @@ export interface MemoryStoreOptions {
 export function memoryStore(options: MemoryStoreOptions = {}): IdempotencyStore {
   return new MemoryStore(options.now ?? steadyClock());
 }
-
-interface Row {
-  readonly id: string;
-  readonly owner: string;
-  readonly fingerprint: Uint8Array;
-  readonly fence: bigint;
-  readonly scope: string | null;
-  readonly operation: string | null;
-  readonly key: string | null;
-  readonly takenOver: boolean;
-  readonly claimedAt: number;
-  /** Until then an unsettled row is kept, to tell the next claim that it takes over. */
-  readonly keepUntil: number;
-  /** A released row is dead; it stays behind to count its attempts and to keep their steps. */
-  state: RecordState | 'released';
-  /** Its lease, once over, leaves it uncertain. */
-  effectStarted: boolean;
-  steps: Uint8Array | null;
-  started: number;
-  finished: number;
-  leaseUntil: number | null;
-  expiresAt: number | null;
-  result: Uint8Array | null;
-}
-
-type LiveRow = Row & { state: RecordState };
 
 /** Every method body runs without an `await`, so that no two of them interleave. */
 class MemoryStore implements IdempotencyStore {
@@ -67,29 +51,7 @@ class MemoryStore implements IdempotencyStore {
       const sentAgain = live.state === 'in-progress' && live.owner === request.owner;
       return sentAgain ? claimed(live, now) : { type: 'held', record: toRecord(live), now };
     }
-    const found = this.rows.get(request.id);
-    const unsettled = found?.state === 'in-progress';
-    const before = unsettled || found?.state === 'released' ? found : undefined;
-    const row: Row = {
-      id: request.id,
-      owner: request.owner,
-      fingerprint: copy(request.fingerprint),
-      fence: ++this.lastFence,
-      scope: request.scope,
-      operation: request.operation,
-      key: request.key,
-      started: (before?.started ?? 0) + 1,
-      takenOver: unsettled,
-      claimedAt: now,
-      keepUntil: now + request.ttlMs,
-      state: 'in-progress',
-      effectStarted: request.effectStarted === true,
-      steps: before?.steps ?? null,
-      finished: before?.finished ?? 0,
-      leaseUntil: now + request.leaseMs,
-      expiresAt: null,
-      result: null,
-    };
+    const row = newRow(request, this.rows.get(request.id), ++this.lastFence, now);
     this.rows.set(row.id, row);
     return claimed(row, now);
   }
@@ -272,57 +234,6 @@ class MemoryStore implements IdempotencyStore {
     const row = this.live(id);
     return { applied: false, record: row ? toRecord(row) : null };
   }
-}
-
-/** A row that is dead from now on, and stays to count its attempts and to keep their steps. */
-function discard(row: Row): void {
-  row.state = 'released';
-  row.leaseUntil = null;
-}
-
-function isLapsed(row: Row, now: number): boolean {
-  return row.state === 'in-progress' && row.effectStarted && (row.leaseUntil ?? now) <= now;
-}
-
-function isLive(row: Row, now: number): row is LiveRow {
-  if (row.state === 'uncertain' || row.state === 'parked' || isLapsed(row, now)) return true;
-  return (row.leaseUntil ?? row.expiresAt ?? now) > now;
-}
-
-/** Another outcome under the same owner is a verdict given by `resolve`, and that one stands. */
-function isOutcomeOf(row: Row, { owner, result }: CompleteRequest): boolean {
-  if (row.owner !== owner || row.expiresAt === null) return false;
-  if (!result || !row.result) return result === row.result;
-  return Buffer.compare(result, row.result) === 0;
-}
-
-function claimed(row: Row, now: number): ClaimResult {
-  const { fence, started, takenOver, steps } = row;
-  return { type: 'claimed', fence, attempt: started, takenOver, steps: steps && copy(steps), now };
-}
-
-function toRecord(row: LiveRow): StoredRecord {
-  return {
-    id: row.id,
-    state: row.state,
-    fingerprint: copy(row.fingerprint),
-    owner: row.owner,
-    fence: row.fence,
-    attemptsStarted: row.started,
-    attemptsFinished: row.finished,
-    scope: row.scope,
-    operation: row.operation,
-    key: row.key,
-    claimedAt: row.claimedAt,
-    leaseUntil: row.state === 'in-progress' ? row.leaseUntil : null,
-    expiresAt: row.expiresAt,
-    result: row.result && copy(row.result),
-  };
-}
-
-/** Not `slice`: on a `Buffer` that shares the memory instead of copying it. */
-function copy(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(bytes);
 }
 
 /** The system clock may be set back; a lease that ran out must not come to life again. */

@@ -14,6 +14,7 @@ import type {
   RunResult,
 } from '../../../src/engine/operation.js';
 import type { Claim } from '../../../src/engine/store.js';
+import type { Telemetry } from '../../../src/engine/telemetry.js';
 import { memoryStore } from '../../../src/stores/memory/index.js';
 import { ProbeStore } from './probe-store.js';
 
@@ -55,13 +56,14 @@ export class Bench {
   /** How far the store's clock is ahead of this process's. */
   skew = 0;
 
-  constructor(store?: ProbeStore) {
+  constructor(store?: ProbeStore, telemetry?: Telemetry) {
     this.store = store ?? new ProbeStore(memoryStore({ now: () => Date.now() + this.skew }));
     this.engine = new IdempotencyEngine({
       store: this.store,
       storeTimeoutMs: STORE_TIMEOUT,
       emit: emitterFor(this.hooks()),
       mask: () => null,
+      telemetry,
     });
   }
 
@@ -188,6 +190,11 @@ export function recorded(text: string): Uint8Array {
 
 export function complete(text: string): KeptOutcome {
   return { type: 'complete', result: recorded(text), returned: true };
+}
+
+/** A failure that is kept as the outcome: the work is undone, nothing was returned. */
+export function failed({ returned: _returned, ...outcome }: KeptOutcome): Outcome {
+  return outcome;
 }
 
 export const RELEASE: Outcome = { type: 'release' };

@@ -10,6 +10,11 @@ export const fails: Fault = async () => {
   throw new Error('connect ECONNREFUSED');
 };
 
+export const failsWith =
+  (error: Error): Fault =>
+  () =>
+    Promise.reject(error);
+
 /** The store does what it was asked, and the caller never learns so. */
 export const losesReply: Fault = async (apply) => {
   await apply();

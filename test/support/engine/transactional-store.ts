@@ -95,6 +95,18 @@ export class TransactionalStore implements StoreTransactions {
   }
 }
 
+/** What `useTransactionalBench` gives to the test that runs. */
+export let bench: Bench;
+export let transactions: TransactionalStore;
+
+/** A bench of its own for each test of a spec file. */
+export function useTransactionalBench(): void {
+  beforeEach(async () => {
+    [bench, transactions] = await transactionalBench();
+  });
+  afterEach(() => bench.engine.stop());
+}
+
 /** A bench that has begun, and whose store has transactions. */
 export async function transactionalBench(): Promise<[Bench, TransactionalStore]> {
   const bench = new Bench();

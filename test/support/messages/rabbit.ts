@@ -1,5 +1,3 @@
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import type { INestApplication, INestMicroservice, Type } from '@nestjs/common';
 import { Transport, type MicroserviceOptions } from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
@@ -10,9 +8,8 @@ import {
   type IdempotencyStore,
 } from 'nestjs-idempotency';
 import { eventually } from '../http.js';
+import { countMessages } from './rabbit-probe.js';
 import { newName } from './transports.js';
-
-const run = promisify(execFile);
 
 export const rabbitUrl = process.env.TEST_RABBITMQ_URL ?? 'amqp://guest:guest@127.0.0.1:5672';
 
@@ -111,17 +108,13 @@ export class TestQueue {
 
   /** How many messages a consumer has and did not settle. */
   async unacked(): Promise<number> {
-    const columns = ['name', 'messages_unacknowledged'];
-    const { stdout } = await run('rabbitmqctl', ['-q', 'list_queues', ...columns]);
-    const row = stdout.split('\n').find((line) => line.startsWith(`${this.name}\t`));
-    return Number(row?.split('\t')[1]);
+    return (await countMessages(this.name)).unacked;
   }
 
   /** Nothing waits, and nobody holds anything. */
   async isSettled(): Promise<void> {
-    await eventually(async () => (await this.ready()) === 0, 'the queue is empty');
-    // tells of a consumer that holds one, too
-    await eventually(async () => (await this.unacked()) === 0, 'everything is settled', 15_000);
+    const isEmpty = async () => (await countMessages(this.name)).all === 0;
+    await eventually(isEmpty, 'everything is settled', 20_000);
   }
 }
 

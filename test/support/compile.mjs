@@ -1,3 +1,4 @@
+// Plain JavaScript, because global setup needs it before anything compiles TypeScript imports for it.
 import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +10,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
  * Compiles what is in these folders of the repository into `out`, beside its packages. A process that starts
  * from there takes half the time of one that compiles for itself.
  */
-export async function compileInto(out: string, folders: readonly string[]): Promise<void> {
+export async function compileInto(out, folders) {
   const sources = (await Promise.all(folders.map(sourcesOf))).flat();
   await Promise.all([
     symlink(join(ROOT, 'node_modules'), join(out, 'node_modules')),
@@ -18,14 +19,14 @@ export async function compileInto(out: string, folders: readonly string[]): Prom
   ]);
 }
 
-async function sourcesOf(folder: string): Promise<string[]> {
+async function sourcesOf(folder) {
   const names = await readdir(join(ROOT, folder), { recursive: true });
   return names
     .filter((name) => name.endsWith('.ts') && !name.endsWith('.spec.ts'))
     .map((name) => join(folder, name));
 }
 
-async function compile(source: string, out: string): Promise<void> {
+async function compile(source, out) {
   const filename = join(ROOT, source);
   const { code } = await transform(await readFile(filename, 'utf8'), {
     filename,

@@ -1,0 +1,1 @@
+export function compileInto(out: string, folders: readonly string[]): Promise<void>;
