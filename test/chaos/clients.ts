@@ -25,6 +25,8 @@ interface Wanted {
 export class Clients {
   private readonly agent = new Agent({ keepAlive: true, maxSockets: 64 });
   private isOver = false;
+  private tellIsOver: () => void = () => undefined;
+  private readonly over = new Promise<void>((resolve) => (this.tellIsOver = resolve));
   /** When everything must have been answered; set when the faults are over. */
   private deadline = Infinity;
   private readonly loops: Promise<void>[];
@@ -44,7 +46,7 @@ export class Clients {
 
   /** Begins nothing new, and gives what is open so long to be answered. */
   async finish(graceMs: number): Promise<void> {
-    this.isOver = true;
+    this.end();
     this.deadline = performance.now() + graceMs;
     await Promise.all(this.loops);
   }
@@ -61,9 +63,14 @@ export class Clients {
   }
 
   close(): void {
-    this.isOver = true;
+    this.end();
     this.deadline = 0;
     this.agent.destroy();
+  }
+
+  private end(): void {
+    this.isOver = true;
+    this.tellIsOver();
   }
 
   private async loop(random: Random): Promise<void> {
@@ -135,15 +142,8 @@ export class Clients {
       const patience = Math.min(20 * 2 ** tries, SLOWEST_RETRY_MS);
       await sleep(random.between(patience / 2, patience));
       if (tries === RETRIES) {
-        await this.rest();
+        await this.over; // until there are no faults any more
       }
-    }
-  }
-
-  /** Until the faults are over. */
-  private async rest(): Promise<void> {
-    while (!this.isOver) {
-      await sleep(100);
     }
   }
 
