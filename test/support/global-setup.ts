@@ -1,6 +1,6 @@
 /**
- * Compiles the programs that tests start (`TEST_PROGRAMS`), finds the servers for the tests and tells the workers through the environment: `TEST_POSTGRES_URL`,
- * `TEST_MARIADB_URL`, `TEST_REDIS_URL`, `TEST_RABBITMQ_URL`, `TEST_NATS_URL`, `TEST_MQTT_URL`, `TEST_PGBOUNCER`,
+ * Compiles the programs that tests start, finds the servers for the tests, and tells the workers through the
+ * environment: `TEST_PROGRAMS`, and `TEST_POSTGRES_URL`, `TEST_MARIADB_URL`, `TEST_REDIS_URL`, `TEST_RABBITMQ_URL`, `TEST_NATS_URL`, `TEST_MQTT_URL`, `TEST_PGBOUNCER`,
  * `TEST_REDIS_SERVER`, `TEST_CHROMIUM` and `TEST_TERMINAL`, empty where there is none.
  *
  * A URL given by the caller must answer. Otherwise a server on the usual local port is used, and

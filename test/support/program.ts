@@ -1,8 +1,13 @@
 import { fork, type ChildProcess, type ForkOptions } from 'node:child_process';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+/** Where the sources of this repository are, as a URL. */
+const HERE = new URL('../../', import.meta.url).href;
 
 /**
- * Starts a program of this folder in a process of its own, from what global setup has compiled.
+ * Starts a program of this folder in a process of its own, from what global setup has compiled. Sources that
+ * `NODE_OPTIONS` names are loaded from there too.
  *
  * @param name its file, without an extension
  * @param given what the program reads from its first argument
@@ -10,8 +15,13 @@ import { join } from 'node:path';
 export function startProgram(
   name: string,
   given: unknown,
-  options: ForkOptions = {},
+  { env = process.env, ...options }: ForkOptions = {},
 ): ChildProcess {
-  const file = join(process.env.TEST_PROGRAMS as string, 'test/support', `${name}.js`);
-  return fork(file, [JSON.stringify(given)], options);
+  const compiled = process.env.TEST_PROGRAMS as string;
+  const file = join(compiled, 'test/support', `${name}.js`);
+  const NODE_OPTIONS = env.NODE_OPTIONS?.replaceAll(HERE, `${pathToFileURL(compiled).href}/`);
+  return fork(file, [JSON.stringify(given)], {
+    ...options,
+    env: { ...env, ...(NODE_OPTIONS !== undefined && { NODE_OPTIONS }) },
+  });
 }

@@ -1,10 +1,9 @@
-import { fork, type ChildProcess, type ForkOptions } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { Table, type DataSource } from 'typeorm';
 import { startProgram } from './program.js';
 import type { ShopOptions } from './shop-process.js';
 
-const LOADER = new URL('./typeorm-loader.mjs', import.meta.url).href;
 const SERVERS = {
   shop: 'shop-server',
   limited: 'limited-server',
@@ -25,13 +24,12 @@ export interface Shop {
 export async function startShop(
   options: ShopOptions,
   server: keyof typeof SERVERS = 'shop',
-  crash?: Record<string, string>,
+  env: Record<string, string> = {},
 ): Promise<Shop> {
-  const stdio: ForkOptions = { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] };
-  const child =
-    crash === undefined
-      ? startProgram(SERVERS[server], options, stdio)
-      : startSource(SERVERS[server], options, crash, stdio);
+  const child = startProgram(SERVERS[server], options, {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
   const exited = once(child, 'exit').then(() => undefined);
   const port = await new Promise<number>((resolve, reject) => {
     child.on('message', (message: { port?: number } | string) => {
@@ -90,18 +88,4 @@ export async function effectsOf(dataSource: DataSource, name: string): Promise<s
     .where('e.name = :name', { name })
     .getRawMany<{ id: string }>();
   return rows.map(({ id }) => id);
-}
-
-/** What `crashAt()` has loaded is the library's source, and must be the one that the program runs. */
-function startSource(
-  name: string,
-  options: ShopOptions,
-  crash: Record<string, string>,
-  more: ForkOptions,
-): ChildProcess {
-  return fork(`${import.meta.dirname}/${name}.ts`, [JSON.stringify(options)], {
-    ...more,
-    env: { ...process.env, ...crash, NODE_OPTIONS: `--import=${LOADER} ${crash.NODE_OPTIONS}` },
-    execArgv: [],
-  });
 }
