@@ -16,7 +16,7 @@ import {
   type RmqContext,
 } from '@nestjs/microservices';
 import { EMPTY, timeout, type Observable } from 'rxjs';
-import { Idempotent } from 'nestjs-idempotency';
+import { Idempotent, IdempotencyService } from 'nestjs-idempotency';
 import { TypeOrmStore } from 'nestjs-idempotency/typeorm';
 import { setFailpoint } from '../../src/engine/failpoints.js';
 import { createTestDatabase } from '../support/databases.js';
@@ -171,6 +171,38 @@ const channelOf = (context: RmqContext) => context.getChannelRef() as Channel;
       await ran(2);
       await queue.isSettled();
       expect(doings.times('placed')).toBe(2);
+    });
+
+    it('what a batch in the handler was refused for, by letting it come again', async () => {
+      @Controller()
+      class Shop {
+        constructor(private readonly idempotency: IdempotencyService) {}
+
+        @EventPattern<string>('placed')
+        @Idempotent()
+        async placed(): Promise<void> {
+          doings.did('placed');
+          const batch = { items: ['a', 'b'], key: (item: string) => item };
+          await this.idempotency.executeBatch(batch, async (fresh) =>
+            fresh.map(({ item }) => doings.did(item)),
+          );
+        }
+      }
+      await start(Shop);
+      const elsewhere = apps[0]!.get(IdempotencyService).execute({ key: 'b' }, async () => {
+        await doings.gate.pass();
+        return 1;
+      });
+      await doings.gate.reached;
+      await queue.emit('placed', '1');
+      await ran(1);
+      expect(await queue.unacked()).toBe(1);
+      doings.gate.open();
+      await elsewhere;
+      await queue.isSettled();
+      // however often it came while the other one ran
+      expect(doings.runs.slice(-2)).toEqual(['placed', 'a']);
+      expect([doings.times('a'), doings.times('b')]).toEqual([1, 0]);
     });
 
     it('two handlers of one event once, each of which acknowledges', async () => {
