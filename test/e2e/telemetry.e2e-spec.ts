@@ -437,6 +437,7 @@ describe('metrics', () => {
       const app = await start(store, { telemetry: openTelemetry({ recordCounts: true }) });
       const operations = await rise('idempotency.operations', {}, () => post(app, 'done'));
       expect(operations).toBe(1);
+      expect((await reader.collect()).errors).toEqual([]);
       const failed = { 'idempotency.store.call': 'countRecords', 'error.type': 'Error' };
       expect(await counted('idempotency.store.duration', failed)).toBeGreaterThan(0);
     });
@@ -462,7 +463,11 @@ describe('metrics', () => {
       panels: { targets?: { expr: string }[] }[];
     };
     const expressions = panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr));
-    const words = new Set(expressions.join(' ').match(/\bidempotency_\w+/g));
+    const text = expressions.join(' ');
+    // of each name there is one with its unit, and one without
+    const unit = '(_seconds)?';
+    const both = `${text.replaceAll(unit, '_seconds')} ${text.replaceAll(unit, '')}`;
+    const words = new Set(both.match(/\bidempotency_\w+/g));
     const told = await collected();
     const labels = new Set(
       told.flatMap(({ dataPoints }) =>
@@ -472,14 +477,20 @@ describe('metrics', () => {
     const series = told.flatMap(seriesOf);
     const inDashboard = [...words].filter((word) => !labels.has(word));
     expect(inDashboard.filter((word) => !series.includes(word))).toEqual([]);
-    const unseen = told.filter((metric) => !seriesOf(metric).some((one) => words.has(one)));
+    const unseen = told.filter((metric) =>
+      ['', '_seconds'].some((end) => !namesOf(metric, end).some((one) => words.has(one))),
+    );
     expect(unseen.map(({ descriptor }) => descriptor.name)).toEqual([]);
   });
 });
 
-/** As the Prometheus exporter of OpenTelemetry names them. */
-function seriesOf({ descriptor, dataPointType }: MetricData): string[] {
-  const name = underscored(descriptor.name) + (descriptor.unit === 's' ? '_seconds' : '');
+/** As the Collector of OpenTelemetry names them, with their unit, and as its Prometheus exporter for Node does, without. */
+function seriesOf(metric: MetricData): string[] {
+  return ['', '_seconds'].flatMap((end) => namesOf(metric, end));
+}
+
+function namesOf({ descriptor, dataPointType }: MetricData, unit: string): string[] {
+  const name = underscored(descriptor.name) + (descriptor.unit === 's' ? unit : '');
   return dataPointType === DataPointType.HISTOGRAM
     ? ['_bucket', '_sum', '_count'].map((end) => name + end)
     : [dataPointType === DataPointType.GAUGE ? name : `${name}_total`];
