@@ -7,6 +7,7 @@ import type { BatchOptions, BatchWork } from './batch-options.js';
 import { checkBatch } from './batch-check.js';
 import { BatchRun } from './batch-run.js';
 import { checkSameRequest } from './engine/answers.js';
+import { checkStore } from './engine/check-store.js';
 import { recordId, type Identity } from './engine/identity.js';
 import { windowOf } from './engine/key-time.js';
 import type { Operation } from './engine/operation.js';
@@ -177,7 +178,7 @@ export class IdempotencyService {
    *   version
    */
   async ping(): Promise<void> {
-    await this.engine.store.ping();
+    await checkStore(this.engine.store);
   }
 
   /**

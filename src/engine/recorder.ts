@@ -1,5 +1,6 @@
 import { answerOf } from './answers.js';
 import type { Attempt } from './attempt.js';
+import { checkStore } from './check-store.js';
 import type { EngineOptions } from './engine-options.js';
 import { attemptEvent } from './events.js';
 import { failpoint } from './failpoints.js';
@@ -105,7 +106,7 @@ export class Recorder {
 
   private async answers(): Promise<boolean> {
     try {
-      await this.bounded(this.options.store.ping());
+      await this.bounded(checkStore(this.options.store));
       return true;
     } catch {
       return false;

@@ -154,11 +154,14 @@ export interface IdempotencyStore {
    */
   maintain?(): Promise<Upkeep>;
 
+  /** Answers the store's clock, epoch milliseconds. Throws when the store can not answer. */
+  ping(): Promise<number>;
+
   /**
    * Throws when the store can not answer, or, as `init` does, when it can not work, for example because its schema is
-   * gone. Answers the store's clock, epoch milliseconds.
+   * gone. Absent where a store that answers can work.
    */
-  ping(): Promise<number>;
+  check?(): Promise<void>;
 
   /** Present where the effects of an operation can be committed together with its record. */
   readonly transactions?: StoreTransactions;

@@ -1,3 +1,4 @@
+import { checkStore } from '../engine/check-store.js';
 import type {
   Claim,
   ClaimRequest,
@@ -109,5 +110,9 @@ export class ForwardingStore implements IdempotencyStore {
 
   ping(): Promise<number> {
     return this.inner.ping();
+  }
+
+  check(): Promise<void> {
+    return checkStore(this.inner);
   }
 }

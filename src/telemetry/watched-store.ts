@@ -96,4 +96,8 @@ export class WatchedStore extends ForwardingStore {
   override ping(): Promise<number> {
     return this.timed('ping', () => super.ping());
   }
+
+  override check(): Promise<void> {
+    return this.timed('check', () => super.check());
+  }
 }

@@ -209,6 +209,7 @@ describeDaily('the migration to daily partitions', () => {
       await store.complete({ ...(await claimed(store, { id: claim.id })), result: null });
       await transaction(store, idOf(day));
       await store.ping();
+      await store.check();
     }
     await runner.rollbackTransaction();
     await runner.release();

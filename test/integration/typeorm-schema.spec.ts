@@ -178,6 +178,18 @@ describe.each(databases)('the table of TypeOrmStore on $path', ({ create, path }
     expect(error.code).toBe('IDEMPOTENCY_MISCONFIGURED');
   });
 
+  it('is looked at when the store is checked, and not when it is asked for its clock', async () => {
+    const log = new StatementLog();
+    const dataSource = await database.open({ synchronize: true, logging: true, logger: log });
+    const store = new TypeOrmStore(dataSource);
+    await store.init();
+    await store.check();
+    await dataSource.query('DROP TABLE idempotency_record');
+    expect((await failure(store.check())).code).toBe('IDEMPOTENCY_MISCONFIGURED');
+    // none, where the statement is the driver's own
+    expect((await log.during(() => store.ping())).length).toBeLessThanOrEqual(1);
+  });
+
   it('may have any name', async () => {
     const synchronized = await database.open({ synchronize: true });
     expect(await works(synchronized, { table: NASTY })).toBe('works');

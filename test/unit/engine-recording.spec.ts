@@ -69,6 +69,21 @@ describe('an outcome that cannot be recorded at once', () => {
     expect(await bench.run('second')).toBe('replayed mine');
   });
 
+  it('is not given up for what fails while the store answers and cannot work', async () => {
+    const bench = await Bench.started();
+    let isMigrated = false;
+    const check = async (): Promise<void> => {
+      if (!isMigrated) throw new Error('no such table');
+    };
+    Object.assign(bench.store, { check });
+    bench.store.plan('complete', ...Array<Fault>(9).fill(fails));
+    expect(await bench.run('mine')).toBe('executed');
+    await pass(25_000);
+    isMigrated = true;
+    await pass(25_000);
+    expect(await bench.run('second')).toBe('replayed mine');
+  });
+
   it('is asked for less and less often', async () => {
     const bench = await Bench.started();
     bench.store.breakDown(fails, 'complete');

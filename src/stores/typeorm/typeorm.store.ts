@@ -193,10 +193,11 @@ export class TypeOrmStore implements IdempotencyStore {
   }
 
   ping(): Promise<number> {
-    return this.run(async (db) => {
-      await this.checkTable(db);
-      return db.ping();
-    });
+    return this.run((db) => db.ping());
+  }
+
+  check(): Promise<void> {
+    return this.run((db) => this.checkTable(db));
   }
 
   /** @internal where the records are */
