@@ -29,11 +29,18 @@ export function onTerminal(command: readonly string[], cwd: string): OnTerminal 
   });
   return {
     shows: (text) =>
-      eventually(() => {
-        if (script.exitCode !== null) throw new Error(`It ended and showed: ${shown}`);
-        return shown.includes(text);
-      }, `'${text}' on the terminal`),
+      eventually(
+        () => {
+          if (script.exitCode !== null) throw new Error(`It ended and showed: ${shown}`);
+          return shown.includes(text);
+        },
+        `'${text}' on the terminal`,
+        STARTS_WITHIN_MS,
+      ),
     press: (keys) => void script.stdin.write(keys),
     ended,
   };
 }
+
+/** A process that starts on a busy machine. */
+const STARTS_WITHIN_MS = 60_000;
