@@ -38,7 +38,7 @@ export class Recorder {
     outcome = afterAttempt(operation, attempt, outcome);
     let winner: StoredRecord | undefined;
     try {
-      winner = await this.record(operation, attempt, outcome);
+      winner = await this.recordNow(operation, attempt, outcome);
     } catch {
       this.options.emit('onRecordingFailed', { ...attemptEvent(operation, attempt), final: false });
       void this.recordLater(operation, attempt, outcome).finally(this.running.enter());
@@ -53,6 +53,22 @@ export class Recorder {
       return { type: 'executed' };
     }
     return answerOf(winner, operation.fingerprint, winner.claimedAt);
+  }
+
+  /** A process that stood still takes an answer that waits for it for none, and may have a successor meanwhile. */
+  private async recordNow(
+    operation: Operation,
+    attempt: Attempt,
+    outcome: Outcome,
+  ): Promise<StoredRecord | undefined> {
+    try {
+      return await this.record(operation, attempt, outcome);
+    } catch (error) {
+      if (performance.now() - attempt.confirmedAt < attempt.leaseMs) {
+        throw error;
+      }
+      return this.record(operation, attempt, outcome);
+    }
   }
 
   private async recordLater(

@@ -2,6 +2,7 @@ import {
   Bench,
   complete,
   pass,
+  recorded,
   RELEASE,
   STORE_TIMEOUT,
   TOMBSTONE,
@@ -166,5 +167,20 @@ describe('an outcome that cannot be recorded at once', () => {
     expect(await winner.answer).toBe('executed');
     expect(bench.told).toEqual(['onRecordingFailed', 'onTakenOver', 'onExecuted']);
     expect(await bench.run('x')).toBe('replayed theirs');
+  });
+
+  it('is not the answer of a process that stood still, when another outcome was recorded meanwhile', async () => {
+    const bench = await Bench.started();
+    const { attempt, end, answer } = await bench.begin();
+    bench.store.plan('complete', async () => {
+      attempt.confirmedAt -= attempt.leaseMs;
+      bench.skew += attempt.leaseMs;
+      const theirs = await bench.claimedElsewhere(60_000);
+      await bench.store.complete({ ...theirs, result: recorded('theirs'), ttlMs: 60_000 });
+      throw new Error('The store did not answer in time.');
+    });
+    end('mine');
+    expect(await answer).toBe('replayed theirs');
+    expect(await bench.run('second')).toBe('replayed theirs');
   });
 });
