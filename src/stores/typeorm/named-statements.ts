@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { DataSource } from 'typeorm';
 import { driverError } from './errors.js';
 import type { PgClient } from './pg-client.js';
+import { PlanAge } from './plan-age.js';
 
 /**
  * Sends statements under names, so that PostgreSQL parses and plans each of them once for a connection: for statements
@@ -19,7 +20,7 @@ export class NamedStatements {
   isForValues = false;
   private areKnown = true;
   private readonly names = new Map<string, string>();
-  private readonly uses = new WeakMap<PgClient, number>();
+  private readonly plans = new PlanAge();
 
   constructor(private readonly dataSource: DataSource) {}
 
@@ -46,21 +47,12 @@ export class NamedStatements {
 
   private async send(client: PgClient, text: string, values: readonly unknown[]): Promise<unknown> {
     try {
-      await this.planAgain(client);
+      await this.plans.grow(client);
       return await client.query({ name: this.named(text), text, values });
     } catch (error) {
       if (!isUnknownName(error)) throw error;
       this.areKnown = false;
       return client.query(text, values);
-    }
-  }
-
-  /** A plan that was made while the table was small reads all of it; nobody tells the server when it has grown. */
-  private async planAgain(client: PgClient): Promise<void> {
-    const uses = (this.uses.get(client) ?? 0) + 1;
-    this.uses.set(client, uses);
-    if (uses % PLAN_USES === 0) {
-      await client.query('DISCARD PLANS');
     }
   }
 
@@ -73,9 +65,6 @@ export class NamedStatements {
     return name;
   }
 }
-
-/** Statements that a connection sends by plans of the same age. */
-export const PLAN_USES = 250;
 
 /** No such name, a name that is taken, and a statement whose columns have changed since. */
 const REFUSALS: ReadonlySet<string | undefined> = new Set(['26000', '42P05', '0A000']);

@@ -1,5 +1,6 @@
 import type { PgClient } from './pg-client.js';
-import { PLAN_USES, isUnknownName, nameOf } from './named-statements.js';
+import { isUnknownName, nameOf } from './named-statements.js';
+import { PlanAge } from './plan-age.js';
 
 export interface PreparedStatement {
   /** Of its parameters, in their order. */
@@ -16,14 +17,22 @@ export interface PreparedStatement {
  */
 export class PreparedStatements<Name extends string> {
   private areKept = true;
-  private readonly uses = new WeakMap<PgClient, number>();
-  private readonly names: Record<Name, string>;
+  private readonly knowing = new WeakSet<PgClient>();
+  private readonly plans = new PlanAge();
+  private readonly names: Readonly<Record<Name, string>>;
+  private readonly prepareSql: string;
 
-  constructor(private readonly statements: Readonly<Record<Name, PreparedStatement>>) {
-    const entries = Object.entries<PreparedStatement>(statements);
-    this.names = Object.fromEntries(
-      entries.map(([name, { types, text }]) => [name, nameOf(`(${types}) ${text}`)]),
-    ) as Record<Name, string>;
+  constructor(statements: Readonly<Record<Name, PreparedStatement>>) {
+    const named = Object.entries<PreparedStatement>(statements).map(([key, { types, text }]) => ({
+      key,
+      name: nameOf(`(${types}) ${text}`),
+      types,
+      text,
+    }));
+    this.names = Object.fromEntries(named.map(({ key, name }) => [key, name])) as typeof this.names;
+    this.prepareSql = named
+      .map(({ name, types, text }) => `PREPARE ${name} (${types}) AS ${text}`)
+      .join('; ');
   }
 
   /** Whether the connection can execute them. It must be in no transaction. */
@@ -31,18 +40,16 @@ export class PreparedStatements<Name extends string> {
     if (!this.areKept) {
       return false;
     }
-    const uses = this.uses.get(client) ?? 0;
-    if (uses === 0) {
+    if (!this.knowing.has(client)) {
       try {
-        await client.query(this.prepareSql());
+        await client.query(this.prepareSql);
       } catch (error) {
         if (!this.areRefused(error)) throw error;
         return false;
       }
-    } else if (uses % PLAN_USES === 0) {
-      await client.query('DISCARD PLANS');
+      this.knowing.add(client);
     }
-    this.uses.set(client, uses + 1);
+    await this.plans.grow(client);
     return true;
   }
 
@@ -58,11 +65,5 @@ export class PreparedStatements<Name extends string> {
       this.areKept = false;
     }
     return isRefused;
-  }
-
-  private prepareSql(): string {
-    return Object.entries<PreparedStatement>(this.statements)
-      .map(([name, { types, text }]) => `PREPARE ${this.names[name as Name]} (${types}) AS ${text}`)
-      .join('; ');
   }
 }
