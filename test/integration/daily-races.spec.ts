@@ -45,8 +45,6 @@ describeDaily('daily partitions that come and go under several processes', () =>
       }
       isOver = true;
       await upkeep;
-      // on a busy machine all of its locks may have been taken before
-      await store.maintain();
       const counts = await dataSource.query<{ key: string; n: number }[]>(
         'SELECT key, count(*)::int AS n FROM effect GROUP BY key',
       );
@@ -54,7 +52,8 @@ describeDaily('daily partitions that come and go under several processes', () =>
       expect(counts.map(({ key }) => key).sort()).toEqual(keys.sort());
       // days went, with what was in them
       expect(deleted).toBeGreaterThan(0);
-      expect(await daily.days()).not.toContain(0);
+      // a lock that somebody has (a vacuum, too) puts a day off until the next turn
+      while ((await daily.days()).includes(0)) await store.maintain();
       expect((await daily.days()).at(-1)).toBeGreaterThan(passed);
     } finally {
       isOver = true;
