@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import { keyTime } from './key-time.js';
 
 /** What names an operation. Two operations are the same one exactly when all four are equal. */
@@ -25,10 +25,10 @@ export function lengthPrefixed(parts: readonly string[]): string {
 
 /**
  * A digest of UTF-16 code units, because UTF-8 would turn every lone surrogate into the same replacement
- * character. One update for all: crossing into native code costs more than hashing short text.
+ * character. In one call: an object for it, and every crossing into native code, costs more than hashing short text.
  */
 export function digest(parts: readonly string[]): Buffer {
-  return createHash('sha256').update(lengthPrefixed(parts), 'utf16le').digest();
+  return hash('sha256', Buffer.from(lengthPrefixed(parts), 'utf16le'), 'buffer');
 }
 
 /**

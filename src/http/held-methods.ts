@@ -38,22 +38,25 @@ const heldMethods = Object.fromEntries(
   ]),
 ) as Record<HeldMethod, Method>;
 
-const heldGetters: PropertyDescriptorMap = {
-  headersSent: {
-    configurable: true,
-    get(this: Held): unknown {
-      const holder = this[HOLDER];
-      return holder.isHolding ? holder.looksSent : inherited(this, 'headersSent');
+/** What is asked of the response's progress, for responses of one kind. On a prototype: accessors of its own slow all else in an object down. */
+function heldPrototype(kind: object): object {
+  return Object.create(kind, {
+    headersSent: {
+      get(this: Held): unknown {
+        const holder = this[HOLDER];
+        return holder.isHolding ? holder.looksSent : Reflect.get(kind, 'headersSent', this);
+      },
     },
-  },
-  writableEnded: {
-    configurable: true,
-    get(this: Held): unknown {
-      const holder = this[HOLDER];
-      return holder.isHolding ? holder.ended : inherited(this, 'writableEnded');
+    writableEnded: {
+      get(this: Held): unknown {
+        const holder = this[HOLDER];
+        return holder.isHolding ? holder.ended : Reflect.get(kind, 'writableEnded', this);
+      },
     },
-  },
-};
+  }) as object;
+}
+
+const heldPrototypes = new WeakMap<object, object>();
 
 export function isHeld(response: ServerResponse): boolean {
   return HOLDER in response;
@@ -67,10 +70,15 @@ export function methodsOf(response: ServerResponse): Holder['below'] {
 
 /** From now on what is written to the response, and asked of its progress, goes to `holder`. */
 export function holdMethods(response: ServerResponse, holder: Holder): void {
-  Object.assign(response, heldMethods, { [HOLDER]: holder });
-  Object.defineProperties(response, heldGetters);
-}
-
-function inherited(response: Held, name: string): unknown {
-  return Reflect.get(Object.getPrototypeOf(response) as object, name, response);
+  const held = response as Held;
+  held[HOLDER] = holder;
+  // its own, so that they stay when somebody gives the response another prototype, as Express does to nested applications
+  Object.assign(response, heldMethods);
+  const kind = Object.getPrototypeOf(response) as object;
+  let prototype = heldPrototypes.get(kind);
+  if (prototype === undefined) {
+    prototype = heldPrototype(kind);
+    heldPrototypes.set(kind, prototype);
+  }
+  Object.setPrototypeOf(response, prototype);
 }
