@@ -12,6 +12,7 @@ import {
   UseGuards,
   type INestApplication,
 } from '@nestjs/common';
+import express from 'express';
 import {
   CurrentIdempotency,
   Idempotent,
@@ -171,6 +172,16 @@ class HazardsController {
     response.end(request.raw === undefined ? 'express' : 'fastify');
   }
 
+  @Post('handed-over')
+  @Idempotent()
+  handedOver(
+    @Req() request: IncomingMessage & { raw?: IncomingMessage },
+    @Res() reply: ServerResponse & { raw?: ServerResponse; hijack?(): void },
+  ): void {
+    reply.hijack?.();
+    handOver(request.raw ?? request, reply.raw ?? reply);
+  }
+
   @Post('detached/:key')
   async detached(@Param('key') key: string) {
     return this.idempotency.execute({ key }, async () => {
@@ -197,6 +208,12 @@ function endsLater(response: ServerResponse): void {
     return response;
   }) as never;
 }
+
+/** An application of its own gives requests and responses prototypes of its own. */
+const handOver = express().use((_request, response) => {
+  runs += 1;
+  response.status(202).json({ runs, sent: response.headersSent });
+});
 
 let before: (request: IncomingMessage, response: ServerResponse) => void = () => {};
 
@@ -294,6 +311,13 @@ describe.each(platforms)('on %s', (platform) => {
   it('a handler that another decorator has wrapped replays what it wrote itself', async () => {
     const { first, again } = await sendTwice(app, { path: '/wrapped' });
     expect(first.json()).toEqual({ runs: 1 });
+    expectReplay(first, again);
+  });
+
+  it('a handler that hands over to an application of Express replays what that answered', async () => {
+    const { first, again } = await sendTwice(app, { path: '/handed-over' });
+    expect(first.status).toBe(202);
+    expect(first.json()).toEqual({ runs: 1, sent: false });
     expectReplay(first, again);
   });
 
