@@ -39,7 +39,7 @@ export class OutboxTable {
     private readonly dialect: Dialect,
     private readonly names: OutboxNames,
   ) {
-    this.now = dialect.now;
+    this.now = dialect.sql.now;
     const { table } = names;
     const isMySql = familyOf(dialect.name) === 'mysql';
     this.update = `UPDATE ${table} ${isMySql ? 'FORCE INDEX (PRIMARY) ' : ''}SET`;
@@ -74,7 +74,7 @@ export class OutboxTable {
       const { table } = this.names;
       await this.dialect.select(`SELECT ${COLUMNS.join(', ')} FROM ${table} WHERE 1 = 0`);
     } catch (error) {
-      if (!this.dialect.isSchemaMissing(driverError(error))) {
+      if (!this.dialect.errors.isSchemaMissing(driverError(error))) {
         throw storeUnavailable(error);
       }
       throw misconfigured(

@@ -5,7 +5,7 @@ import * as store from '../stores/typeorm/persistently.js';
 
 /** Sends a statement again when others were in the way, and turns what the driver says into an error of ours. */
 export function persistently<T>(dialect: Dialect, work: () => Promise<T>): Promise<T> {
-  return store.persistently(dialect, work, storeUnavailable);
+  return store.persistently(dialect.errors, work, storeUnavailable);
 }
 
 export function storeUnavailable(error: unknown): IdempotencyError {

@@ -2,7 +2,7 @@ import type { DataSource, QueryRunner } from 'typeorm';
 import { digest } from '../engine/identity.js';
 import type { OutgoingMessages, OutgoingOptions, TransactionManager } from '../engine/outgoing.js';
 import type { Dialect } from '../stores/typeorm/dialects/dialect.js';
-import { DUPLICATE } from '../stores/typeorm/dialects/mysql.js';
+import { isDuplicate } from '../stores/typeorm/dialects/mysql-errors.js';
 import { driverError } from '../stores/typeorm/errors.js';
 import { familyOf } from '../stores/typeorm/schema.js';
 import { scopeOf } from '../transactions/transaction-scope.js';
@@ -51,7 +51,7 @@ export class OutboxWriter implements OutgoingMessages {
       : this.dialect.execute(sql, parameters);
 
   private readonly joined: Send = (sql, parameters) =>
-    this.dataSource.query(this.dialect.placed(sql), [...parameters]);
+    this.dataSource.query(this.dialect.sql.placed(sql), [...parameters]);
 
   /** The lock of an ordering key must last until the message is committed, and so needs a transaction. */
   private async writeAlone(message: NewMessage): Promise<void> {
@@ -64,7 +64,7 @@ export class OutboxWriter implements OutgoingMessages {
 
   private async writeWithin(message: NewMessage, manager: TransactionManager): Promise<void> {
     await this.write(message, (sql, parameters) =>
-      manager.query(this.dialect.placed(sql), [...parameters]),
+      manager.query(this.dialect.sql.placed(sql), [...parameters]),
     );
     this.wakeUp.written((manager as { queryRunner?: QueryRunner }).queryRunner);
   }
@@ -74,7 +74,10 @@ export class OutboxWriter implements OutgoingMessages {
       await this.lockOrder(message.sink, message.orderingKey, send);
     }
     const { id, sink, pattern, payload, headers, orderingKey, delayMs } = message;
-    const { name, now } = this.dialect;
+    const {
+      name,
+      sql: { now },
+    } = this.dialect;
     const isMySql = familyOf(name) === 'mysql';
     // bound as bytes the text is safe under every sql_mode and charset of the connection
     const text = isMySql ? 'CONVERT(? USING utf8mb4)' : '?';
@@ -89,7 +92,7 @@ export class OutboxWriter implements OutgoingMessages {
       await send(sql, parameters);
     } catch (error) {
       // it is there already
-      if (!isMySql || driverError(error).errno !== DUPLICATE) {
+      if (!isMySql || !isDuplicate(driverError(error))) {
         throw error;
       }
     }

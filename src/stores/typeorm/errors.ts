@@ -1,5 +1,5 @@
 import { IdempotencyError } from '../../engine/errors.js';
-import type { DriverError } from './dialects/dialect.js';
+import type { DriverError } from './dialects/database-errors.js';
 
 /**
  * TypeORM wraps what the driver said into an error that holds the statement and its parameters.

@@ -5,7 +5,8 @@ import { within } from '../../engine/timing.js';
 import { Savepoint } from '../../transactions/savepoint.js';
 import type { Seam } from '../../transactions/seam.js';
 import { TransactionScope, type Watch } from '../../transactions/transaction-scope.js';
-import type { Connection, Dialect } from './dialects/dialect.js';
+import type { Connection } from './dialects/dialect-transactions.js';
+import type { Dialect } from './dialects/dialect.js';
 import { driverError } from './errors.js';
 
 /** Words without which nobody ends a transaction. Some statements that have them do not, and only cost a little. */
@@ -72,12 +73,16 @@ export class Whole implements Ending {
     try {
       await this.speaking;
       const answer = await send();
-      if (!this.isOver && !this.scope.left && this.dialect.isOver(this.runner, answer)) {
+      if (
+        !this.isOver &&
+        !this.scope.left &&
+        this.dialect.transactions.isOver(this.runner, answer)
+      ) {
         await this.left();
       }
       return answer;
     } catch (error) {
-      if (!this.isOver && this.dialect.hasEndedTransaction(driverError(error))) {
+      if (!this.isOver && this.dialect.transactions.hasEnded(driverError(error))) {
         this.scope.fail(error);
       }
       throw error;
@@ -90,7 +95,8 @@ export class Whole implements Ending {
   private async left(): Promise<void> {
     // without a record nobody can tell, and what may have happened counts as happened
     this.scope.left =
-      this.claim === undefined || (await this.dialect.isKept(this.connection, this.claim));
+      this.claim === undefined ||
+      (await this.dialect.transactions.isKept(this.connection, this.claim));
     if (!this.scope.left) {
       this.scope.fail(rolledBack());
     }
@@ -119,9 +125,9 @@ export class Whole implements Ending {
     this.isOver = true;
     await this.speaking;
     try {
-      await this.dialect.commit(this.connection, lastStatement);
+      await this.dialect.transactions.commit(this.connection, lastStatement);
     } catch (error) {
-      if (this.dialect.isRefusal(driverError(error))) await this.undoRefused();
+      if (this.dialect.errors.isRefusal(driverError(error))) await this.undoRefused();
       throw error;
     }
     await this.giveBack();
@@ -135,13 +141,13 @@ export class Whole implements Ending {
   /** An owner whose work is busy elsewhere says that it is there. */
   async keepAlive(): Promise<void> {
     if (this.isOver || this.sending > 0 || this.speaking !== undefined) return;
-    const spoken = this.dialect.keepAlive(this.connection);
+    const spoken = this.dialect.transactions.keepAlive(this.connection);
     this.speaking = spoken.catch(() => undefined).finally(() => (this.speaking = undefined));
     try {
       await spoken;
     } catch (error) {
       // after an error of the work the database refuses everything, but it has heard us
-      if (!this.dialect.isRefusal(driverError(error))) throw error;
+      if (!this.dialect.errors.isRefusal(driverError(error))) throw error;
     }
   }
 
@@ -162,21 +168,21 @@ export class Whole implements Ending {
   async abandon(): Promise<void> {
     this.isOver = true;
     this.scope.end = 'undone';
-    await this.dialect.discard(this.scope).catch(() => undefined);
+    await this.dialect.transactions.discard(this.scope).catch(() => undefined);
   }
 
   private async rollback(): Promise<void> {
     // a transaction that was left open by hand is rolled back with everything around it
     await this.scope.turns.idle().catch(() => undefined);
     await this.speaking;
-    await this.dialect.rollback(this.scope);
+    await this.dialect.transactions.rollback(this.scope);
   }
 
   private async giveBack(): Promise<void> {
     try {
-      await this.dialect.giveBack(this.connection);
+      await this.dialect.transactions.giveBack(this.connection);
     } catch {
-      await this.dialect.discard(this.scope).catch(() => undefined);
+      await this.dialect.transactions.discard(this.scope).catch(() => undefined);
     }
   }
 }

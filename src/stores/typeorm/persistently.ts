@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { IdempotencyError } from '../../engine/errors.js';
-import type { Dialect } from './dialects/dialect.js';
+import type { DatabaseErrors } from './dialects/database-errors.js';
 import { driverError } from './errors.js';
 
 /**
@@ -16,7 +16,7 @@ export class LostRace extends Error {
 
 /** Sends statements again when others were in the way, and throws what `unavailable` makes of the driver's last word. */
 export async function persistently<T>(
-  dialect: Dialect,
+  errors: Pick<DatabaseErrors, 'isTransient'>,
   work: () => Promise<T>,
   unavailable: (error: unknown) => IdempotencyError,
 ): Promise<T> {
@@ -26,7 +26,7 @@ export async function persistently<T>(
       return await work();
     } catch (error) {
       if (error instanceof IdempotencyError) throw error;
-      const passing = error instanceof LostRace || dialect.isTransient(driverError(error));
+      const passing = error instanceof LostRace || errors.isTransient(driverError(error));
       if (!passing || (attempt > RETRIES && performance.now() - started > RETRY_MS)) {
         throw unavailable(error);
       }

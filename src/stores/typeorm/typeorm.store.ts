@@ -222,7 +222,7 @@ export class TypeOrmStore implements IdempotencyStore {
     const { dialect } = this;
     if (!dialect) throw misconfigured('Call init() of the idempotency store before its first use.');
     return persistently(
-      dialect,
+      dialect.errors,
       () => inOwnRight(this.source(), () => operation(dialect)),
       (error) => unavailable(dialect.name, error),
     );
@@ -232,7 +232,10 @@ export class TypeOrmStore implements IdempotencyStore {
     try {
       await dialect.checkTable(COLUMNS.map(({ name }) => name));
     } catch (error) {
-      if (error instanceof IdempotencyError || !dialect.isSchemaMissing(driverError(error))) {
+      if (
+        error instanceof IdempotencyError ||
+        !dialect.errors.isSchemaMissing(driverError(error))
+      ) {
         throw error;
       }
       const { table = 'idempotency_record' } = this.options;

@@ -14,8 +14,8 @@ import {
   type TransactionScope,
   type Watch,
 } from '../../transactions/transaction-scope.js';
-import { newMark, type Dialect } from './dialects/dialect.js';
-import { SqliteDialect } from './dialects/sqlite.js';
+import { newMark } from './dialects/dialect-transactions.js';
+import type { Dialect } from './dialects/dialect.js';
 import { driverError, safeCause } from './errors.js';
 import { Part, Whole, type Ending } from './open-transaction.js';
 
@@ -50,8 +50,7 @@ export class TypeOrmTransactions implements StoreTransactions {
 
   /** From then on queries know which transaction they belong to. */
   prepare(dialect: Dialect): Seam {
-    const gate = dialect instanceof SqliteDialect ? dialect.gate : undefined;
-    return Seam.of(this.dataSource(), gate);
+    return Seam.of(this.dataSource(), dialect.transactions.gate);
   }
 
   open(leaseMs: number, watch: Watch): Promise<StoreTransaction> {
@@ -74,7 +73,7 @@ export class TypeOrmTransactions implements StoreTransactions {
       return Part.open(seam.current, watch);
     }
     const whole = Whole.on(dialect, this.dataSource(), seam, watch);
-    await dialect.begin(whole.connection, leaseMs);
+    await dialect.transactions.begin(whole.connection, leaseMs);
     return whole;
   }
 
@@ -83,11 +82,11 @@ export class TypeOrmTransactions implements StoreTransactions {
     if (seam.current === undefined) {
       const part = Whole.on(dialect, this.dataSource(), seam, watch, request);
       const begin = request.keepStart === true ? 'beginKept' : 'beginWith';
-      return { part, claim: await dialect[begin](part.connection, request) };
+      return { part, claim: await dialect.transactions[begin](part.connection, request) };
     }
     const part = await Part.open(seam.current, watch);
     try {
-      return { part, claim: await dialect.claimWithin(part.scope, request) };
+      return { part, claim: await dialect.transactions.claimWithin(part.scope, request) };
     } catch (error) {
       await part.undo();
       throw error;
@@ -155,11 +154,12 @@ class TypeOrmTransaction implements StoreTransaction {
   private async completeOnce(request: CompleteRequest): Promise<boolean> {
     const scope = await this.closed();
     if (this.ending instanceof Whole && !this.ending.mayBeAnother) {
-      this.last = this.dialect.finalStatement(scope, request, this.mark);
+      this.last = this.dialect.transactions.finalStatement(scope, request, this.mark);
     }
     const isWhole =
       this.last !== undefined ||
-      (!scope.isLeft && (await this.dialect.completeWithin(scope, request, this.mark)));
+      (!scope.isLeft &&
+        (await this.dialect.transactions.completeWithin(scope, request, this.mark)));
     if (!isWhole) await this.leave();
     return isWhole;
   }
@@ -174,7 +174,7 @@ class TypeOrmTransaction implements StoreTransaction {
       await this.leave();
       return 'left';
     }
-    return (await this.dialect.keepStepsWithin(scope, claim, steps)) ? 'kept' : 'lost';
+    return (await this.dialect.transactions.keepStepsWithin(scope, claim, steps)) ? 'kept' : 'lost';
   }
 
   /** Whether the transaction is the one that was opened. */
@@ -183,7 +183,7 @@ class TypeOrmTransaction implements StoreTransaction {
       await scope.send(`RELEASE SAVEPOINT ${this.mark}`);
       return true;
     } catch (error) {
-      if (this.dialect.isSavepointMissing(driverError(error))) return false;
+      if (this.dialect.errors.isSavepointMissing(driverError(error))) return false;
       throw error;
     }
   }
@@ -234,11 +234,11 @@ class TypeOrmTransaction implements StoreTransaction {
   isConflict(error: unknown): boolean {
     const { cause } = Object(error) as { cause?: unknown };
     // an inner operation says it in an error of ours
-    return [error, cause].some((each) => this.dialect.isConflict(driverError(each)));
+    return [error, cause].some((each) => this.dialect.errors.isConflict(driverError(each)));
   }
 
   isRefusal(error: unknown): boolean {
-    return this.dialect.isRefusal(driverError(error));
+    return this.dialect.errors.isRefusal(driverError(error));
   }
 }
 

@@ -1,6 +1,6 @@
 import type { DataSource } from 'typeorm';
 import type { IdempotencyStore } from '../../../src/index.js';
-import { bytes } from '../../../src/stores/typeorm/dialects/dialect.js';
+import { bytes } from '../../../src/stores/typeorm/dialects/record-sql.js';
 import { changed } from './changed.js';
 
 const OVERWRITE =
