@@ -9,9 +9,10 @@ import type {
   SettleResult,
   StoredRecord,
 } from '../../engine/store.js';
+import { AllShards, type Argument } from './all-shards.js';
 import { Script, type RedisConnection } from './client.js';
 import { unavailable } from './errors.js';
-import { fenceSuffix, RecordKeys, shardOf } from './keys.js';
+import { fenceSuffix, RecordKeys } from './keys.js';
 import { bytes, claimResult, number, settleResult, storedRecord } from './replies.js';
 import { CLAIM } from './scripts/claim.js';
 import * as operate from './scripts/operate.js';
@@ -21,18 +22,12 @@ import { checkServers } from './server-check.js';
 
 /** Whole milliseconds of the server's clock. */
 const SERVER_CLOCK = 'time[1] * 1000 + math.floor(time[2] / 1000)';
-/** What one script looks at, so that it does not keep others waiting. */
-const CHUNK = 200;
-/** How many shards are asked at once. */
-const WINDOW = 32;
-
-type Argument = string | Buffer;
-
 /** Keeps every record in a hash of its own, and changes it by one script on the server at a time. */
 export class RedisStore implements IdempotencyStore {
   readonly name = 'redis';
   warnings: readonly string[] = [];
   private readonly keys: RecordKeys;
+  private readonly shards: AllShards;
   private readonly scripts = new Map<string, Script>();
 
   /** @param clock a Lua expression, for tests */
@@ -42,10 +37,13 @@ export class RedisStore implements IdempotencyStore {
     private readonly clock = SERVER_CLOCK,
   ) {
     this.keys = new RecordKeys(prefix);
+    this.shards = new AllShards(this.keys, (script, shard, args) =>
+      this.runOn(script, shard, args),
+    );
   }
 
   async init(): Promise<void> {
-    const told = await this.everywhere((shard) => this.runOn(operate.INSPECT, shard, []));
+    const told = await this.shards.ask(operate.INSPECT);
     this.warnings = checkServers(told as [Buffer, Buffer][]);
   }
 
@@ -134,39 +132,12 @@ export class RedisStore implements IdempotencyStore {
     return bytes((await this.run(operate.FIND_STEPS, id, [])) as Buffer | null);
   }
 
-  async list({ after = '', limit, ...filter }: ListFilter): Promise<readonly StoredRecord[]> {
-    const records: StoredRecord[] = [];
-    const shards = this.keys.shards().slice(after === '' ? 0 : shardOf(after));
-    for (let n = 0; n < shards.length && records.length < limit; n += WINDOW) {
-      const wanted = limit - records.length;
-      const lists = shards.slice(n, n + WINDOW).map(async (shard, m) => {
-        const found: StoredRecord[] = [];
-        // behind the page before, which ended in the first of all
-        const from = n + m === 0 ? after : '';
-        await this.walk(operate.LIST, shard, filter, from, wanted, (shown) => {
-          found.push(...(shown as unknown[]).map(storedRecord));
-          return wanted - found.length;
-        });
-        return found;
-      });
-      records.push(...(await Promise.all(lists)).flat().slice(0, wanted));
-    }
-    return records;
+  list(filter: ListFilter): Promise<readonly StoredRecord[]> {
+    return this.shards.list(filter);
   }
 
-  async countRecords(filter: CountFilter, upTo: number): Promise<number> {
-    const shards = this.keys.shards();
-    let count = 0;
-    for (let n = 0; n < shards.length && count < upTo; n += WINDOW) {
-      const counts = shards.slice(n, n + WINDOW).map((shard) =>
-        this.walk(operate.COUNT, shard, filter, '', upTo - count, (counted) => {
-          count += number(counted);
-          return upTo - count;
-        }),
-      );
-      await Promise.all(counts);
-    }
-    return Math.min(count, upTo);
+  countRecords(filter: CountFilter, upTo: number): Promise<number> {
+    return this.shards.count(filter, upTo);
   }
 
   async scopeWarning(): Promise<string> {
@@ -180,63 +151,12 @@ export class RedisStore implements IdempotencyStore {
     return number(await this.run(operate.FORGET, id, [])) === 1;
   }
 
-  /** Needs no turns: a script deletes what no other has, and several only find less to do. */
-  async deleteExpired(limit: number): Promise<number> {
-    let deleted = 0;
-    for (;;) {
-      const due = await this.everywhere(async (shard) =>
-        number(await this.runOn(operate.COUNT_DUE, shard, [])),
-      );
-      const wanted = Math.min(sum(due), limit - deleted);
-      const round = await this.deleteDue(due, wanted);
-      deleted += round;
-      // fewer, when some were put off or were no longer there: then there may be others
-      if (round === wanted) return deleted;
-    }
+  deleteExpired(limit: number): Promise<number> {
+    return this.shards.deleteExpired(limit);
   }
 
   async ping(): Promise<number> {
     return number(await this.run(operate.PING, '0'.repeat(32), []));
-  }
-
-  /** Goes through a shard in parts. `take` is given what was found, and answers how many more are wanted. */
-  private async walk(
-    script: string,
-    shard: string[],
-    { state, scope }: CountFilter,
-    after: string,
-    atFirst: number,
-    take: (found: unknown) => number,
-  ): Promise<void> {
-    let from = after;
-    let wanted = atFirst;
-    do {
-      const [next, found] = (await this.runOn(script, shard, [
-        from,
-        String(CHUNK),
-        String(wanted),
-        state ?? '',
-        ...(scope === undefined ? [] : [scope]),
-      ])) as [Buffer, unknown];
-      wanted = take(found);
-      from = String(next);
-    } while (from !== '' && wanted > 0);
-  }
-
-  /** @param due how many there are in each shard */
-  private async deleteDue(due: readonly number[], wanted: number): Promise<number> {
-    let left = wanted;
-    const deletions = this.keys.shards().map(async (shard, n) => {
-      let share = Math.min(due[n] ?? 0, left);
-      left -= share;
-      let deleted = 0;
-      for (; share > 0; share -= CHUNK) {
-        const chunk = String(Math.min(share, CHUNK));
-        deleted += number(await this.runOn(operate.DELETE_DUE, shard, [chunk]));
-      }
-      return deleted;
-    });
-    return sum(await Promise.all(deletions));
   }
 
   private async settle(
@@ -245,10 +165,6 @@ export class RedisStore implements IdempotencyStore {
     ...args: Argument[]
   ): Promise<SettleResult> {
     return settleResult(await this.run(script, id, [owner, ...args]));
-  }
-
-  private everywhere<T>(ask: (shard: string[]) => Promise<T>): Promise<T[]> {
-    return Promise.all(this.keys.shards().map(ask));
   }
 
   private run(script: string, id: string, args: Argument[]): Promise<unknown> {
@@ -272,10 +188,6 @@ export class RedisStore implements IdempotencyStore {
 /** How many results follow, and the result. */
 function optional(result: Uint8Array | null): Argument[] {
   return result === null ? ['0'] : ['1', buffer(result)];
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((a, b) => a + b, 0);
 }
 
 function buffer({ buffer: memory, byteOffset, byteLength }: Uint8Array): Buffer {
