@@ -1,3 +1,4 @@
+import { quoting } from '../stores/typeorm/quoting.js';
 import type { DialectName } from '../stores/typeorm/schema.js';
 import { checkTableOptions, familyOf, misconfigured } from '../stores/typeorm/schema.js';
 
@@ -53,10 +54,7 @@ export function outboxNames(dialect: DialectName, options: OutboxTableOptions): 
   if (schema !== undefined && dialect === 'sqlite') {
     throw misconfigured('SQLite has no schemas. Remove `schema` from the options of the outbox.');
   }
-  const quote = dialect === 'postgres' || dialect === 'sqlite' ? '"' : '`';
-  const quoted = (name: string): string => quote + name.replaceAll(quote, quote + quote) + quote;
-  const path = (name: string): string =>
-    schema === undefined ? quoted(name) : `${quoted(schema)}.${quoted(name)}`;
+  const { quoted, path } = quoting(dialect, schema);
   return {
     table: path(table),
     slots: path(`${table}_slot`),

@@ -1,6 +1,7 @@
 import { LEAF_SETTINGS, firstIdOf } from './daily-partitions.js';
 import { scopeIndexStatements } from './ddl.js';
-import { literal, quoted } from './postgres-text.js';
+import { literal } from './postgres-text.js';
+import { quoting } from './quoting.js';
 import { misconfigured, type DialectName, type TableNames } from './schema.js';
 
 /** Earlier days have no partition of their own after the migration, unless something of them is kept. */
@@ -11,8 +12,9 @@ const DAYS_AHEAD = 7;
 export function divideStatements(dialect: DialectName, names: TableNames): string[] {
   checkDialect(dialect);
   const { table, plain } = names;
+  const { path } = quoting('postgres', plain.schema);
   const part = (suffix: string, bounds: string): string =>
-    `CREATE TABLE ${at(names, `${plain.table}_${suffix}`)} PARTITION OF ${table} ${bounds} ${LEAF_SETTINGS}`;
+    `CREATE TABLE ${path(`${plain.table}_${suffix}`)} PARTITION OF ${table} ${bounds} ${LEAF_SETTINGS}`;
   return [
     rebuilt(names, 'PARTITION BY RANGE (id)', [
       part('undated', `FOR VALUES FROM (MINVALUE) TO ('${firstIdOf(1)}')`),
@@ -30,13 +32,14 @@ export function uniteStatements(dialect: DialectName, names: TableNames): string
 
 function rebuilt(names: TableNames, layout: string, parts: readonly string[]): string {
   const { table, plain, index } = names;
-  const old = at(names, `${plain.table}_old`);
+  const { quoted, path } = quoting('postgres', plain.schema);
+  const old = path(`${plain.table}_old`);
   const renamed = ['pkey', 'sweep', 'scope'].map(
     (suffix) =>
-      `ALTER INDEX IF EXISTS ${at(names, `${plain.table}_${suffix}`)} ` +
+      `ALTER INDEX IF EXISTS ${path(`${plain.table}_${suffix}`)} ` +
       `RENAME TO ${quoted(`${plain.table}_old_${suffix}`)}`,
   );
-  const scopeIndex = { name: quoted(plain.scopeIndex), path: at(names, plain.scopeIndex) };
+  const scopeIndex = { name: quoted(plain.scopeIndex), path: path(plain.scopeIndex) };
   const [indexScope] = scopeIndexStatements('postgres', { ...names, scopeIndex });
   return [
     `ALTER TABLE ${table} RENAME TO ${quoted(`${plain.table}_old`)}`,
@@ -44,7 +47,7 @@ function rebuilt(names: TableNames, layout: string, parts: readonly string[]): s
     `CREATE TABLE ${table} (LIKE ${old} INCLUDING DEFAULTS, PRIMARY KEY (id)) ${layout}`,
     `CREATE INDEX ${index} ON ${table} (sweep_at)`,
     block(
-      `IF to_regclass(${literal(at(names, `${plain.table}_old_scope`))}) IS NOT NULL THEN ${indexScope}; END IF;`,
+      `IF to_regclass(${literal(path(`${plain.table}_old_scope`))}) IS NOT NULL THEN ${indexScope}; END IF;`,
     ),
     ...parts,
     `INSERT INTO ${table} SELECT * FROM ${old}`,
@@ -55,13 +58,14 @@ function rebuilt(names: TableNames, layout: string, parts: readonly string[]): s
 
 function createDays(names: TableNames): string {
   const { table, plain } = names;
+  const { quoted, path } = quoting('postgres', plain.schema);
   const schema = plain.schema === undefined ? '' : `${quoted(plain.schema)}.`;
   return block(
     `FOR n IN today - ${DAYS_BACK} .. today + ${DAYS_AHEAD} LOOP
       first_id := rpad(lpad(to_hex(n), 4, '0'), 32, '0')::uuid;
       next_id := rpad(lpad(to_hex(n + 1), 4, '0'), 32, '0')::uuid;
       IF n >= today OR EXISTS (
-        SELECT FROM ${at(names, `${plain.table}_old`)} WHERE id >= first_id AND id < next_id
+        SELECT FROM ${path(`${plain.table}_old`)} WHERE id >= first_id AND id < next_id
       ) THEN
         EXECUTE format('CREATE TABLE %s%I PARTITION OF %s FOR VALUES FROM (%L) TO (%L) ${LEAF_SETTINGS}',
           ${literal(schema)}, ${literal(plain.table)} || to_char(date '1970-01-01' + n, '_YYYYMMDD'),
@@ -88,10 +92,6 @@ function grantAgain(table: string, old: string): string {
 
 function block(statements: string, declarations = ''): string {
   return `DO $daily$ DECLARE ${declarations} BEGIN ${statements} END $daily$`;
-}
-
-function at({ plain: { schema } }: TableNames, name: string): string {
-  return schema === undefined ? quoted(name) : `${quoted(schema)}.${quoted(name)}`;
 }
 
 function checkDialect(dialect: DialectName): void {

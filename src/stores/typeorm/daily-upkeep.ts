@@ -2,7 +2,8 @@ import type { Upkeep } from '../../engine/store.js';
 import { DAY_MS, LEAF_SETTINGS, dayName, firstIdOf } from './daily-partitions.js';
 import type { DailyLayout, Partition } from './daily-partitions.js';
 import { driverError } from './errors.js';
-import { literal, quoted } from './postgres-text.js';
+import { literal } from './postgres-text.js';
+import { quoting } from './quoting.js';
 import { isDueSql } from './rows.js';
 import type { Row } from './rows.js';
 
@@ -60,7 +61,7 @@ export class DailyUpkeep {
 
   /** Alone, and attached only then: that stops nobody but those whose ids have no partition yet. */
   private async create({ schema }: DailyLayout, day: number): Promise<void> {
-    const name = [schema, dayName(this.db.plain, day)].map(quoted).join('.');
+    const name = quoting('postgres', schema).path(dayName(this.db.plain, day));
     const [from, to] = [firstIdOf(day), firstIdOf(day + 1)];
     await this.db.inTurn(ATTACH_LOCK_MS, async (send) => {
       const [row] = await send(

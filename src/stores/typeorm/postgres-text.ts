@@ -3,10 +3,6 @@ export function literal(text: string): string {
   return `E'${text.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
 }
 
-export function quoted(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
-}
-
 /** As an expression of its own, wherever it comes from: it is hex. */
 export function uuidLiteral(hex: string): string {
   return `'${hexOnly(hex)}'::uuid`;

@@ -1,5 +1,6 @@
 import type { ColumnType } from 'typeorm';
 import { IdempotencyError } from '../../engine/errors.js';
+import { quoting } from './quoting.js';
 import type { IdempotencyRecord } from './record.entity.js';
 
 export type DialectName = 'postgres' | 'mariadb' | 'mysql' | 'sqlite';
@@ -130,10 +131,7 @@ export function tableNames(
       throw misconfigured('SQLite has no schemas. Remove `schema` from the options of the store.');
     }
   }
-  const quote = dialect === 'postgres' || dialect === 'sqlite' ? '"' : '`';
-  const quoted = (name: string): string => quote + name.replaceAll(quote, quote + quote) + quote;
-  const path = (name: string): string =>
-    schema === undefined ? quoted(name) : `${quoted(schema)}.${quoted(name)}`;
+  const { quoted, path } = quoting(dialect, schema);
   const index = `${table}_sweep`;
   const byScope = `${table}_scope`;
   return {
