@@ -50,6 +50,8 @@ export default {
   testTimeout: 30_000,
   // Every spec file loads Nest anew, so a worker's heap grows; a fresh worker is cheaper than swapping.
   maxWorkers: 2,
+  // Of those that are `concurrent`, in each worker: they wait, and what they start needs the processors too.
+  maxConcurrency: 3,
   // Jest reads it here only; in a project it has no effect.
   workerIdleMemoryLimit: '512MB',
   reporters: ['default', '<rootDir>/test/support/reporter.mjs'],

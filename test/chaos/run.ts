@@ -7,6 +7,7 @@
  *   npm run chaos -- --config lease-pg --seed 42      one of them
  */
 import 'reflect-metadata';
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { fight, isCaught, type Fight, type Result } from './arena.js';
 import { buildApplications } from './build.js';
@@ -22,6 +23,8 @@ import { startPostgres } from './database/postgres.js';
 import type { DatabaseServer } from './database/server.js';
 import { describeRun, dump } from './report.js';
 
+/** So many runs at a time: while applications and databases of one start again, the other uses the machine. */
+const LANES = Math.min(2, availableParallelism());
 const starters = { postgres: startPostgres, mariadb: startMariaDb };
 
 interface Plan {
@@ -50,7 +53,7 @@ function plan(): Plan {
   return {
     runs,
     seed: wholeOrPart('seed', values.seed) ?? Math.floor(Math.random() * 2 ** 31),
-    factor: minutes === undefined ? 1 : (minutes * 60) / seconds,
+    factor: minutes === undefined ? 1 : (minutes * 60 * Math.min(LANES, runs.length)) / seconds,
   };
 }
 
@@ -72,28 +75,36 @@ function wholeOrPart(option: string, text: string | undefined): number | undefin
 }
 
 async function main({ runs, seed, factor }: Plan): Promise<boolean> {
-  const servers = new Map<Configuration['database'], DatabaseServer>();
   const build = await buildApplications();
+  const waiting = [...runs];
+  const lane = (): Promise<boolean> => judgeAll(waiting, { seed, factor, build: build.path });
+  try {
+    const lanes = await Promise.all(Array.from({ length: LANES }, lane));
+    return lanes.every(Boolean);
+  } finally {
+    await build.remove();
+  }
+}
+
+/** One run after the other, as long as some wait, on servers of its own: a fault of one run must not meet another. */
+async function judgeAll(
+  waiting: (Configuration | Tooth)[],
+  { factor, ...given }: Omit<Plan, 'runs'> & { readonly build: string },
+): Promise<boolean> {
+  const servers = new Map<Configuration['database'], DatabaseServer>();
   let isGood = true;
   try {
-    for (const configuration of runs) {
-      const { database, seconds } = configuration;
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      const { database, seconds } = next;
       if (database !== 'sqlite' && !servers.has(database)) {
         servers.set(database, await starters[database]());
       }
       const server = servers.get(database);
-      isGood =
-        (await judge({
-          configuration,
-          seed,
-          seconds: seconds * factor,
-          build: build.path,
-          ...(server !== undefined && { server }),
-        })) && isGood;
+      const fight = { ...given, configuration: next, seconds: seconds * factor };
+      isGood = (await judge({ ...fight, ...(server !== undefined && { server }) })) && isGood;
     }
   } finally {
     await Promise.all([...servers.values()].map((server) => server.close()));
-    await build.remove();
   }
   return isGood;
 }
@@ -102,15 +113,17 @@ async function main({ runs, seed, factor }: Plan): Promise<boolean> {
 async function judge(given: Fight): Promise<boolean> {
   const { configuration, seed } = given;
   const result = await fight(given);
-  console.log(describeRun(given, result));
   const fault = faultOf(configuration, result);
-  if (fault === undefined) {
-    console.log(isTooth(configuration) ? '  caught, as it must be' : '  every promise was kept');
-    return true;
-  }
-  console.log(`  FAILED: ${fault} The whole history: ${await dump(given, result)}`);
-  console.log(`  Again: npm run chaos -- --seed ${seed} --config ${configuration.name}`);
-  return false;
+  const verdict =
+    fault === undefined
+      ? [isTooth(configuration) ? '  caught, as it must be' : '  every promise was kept']
+      : [
+          `  FAILED: ${fault} The whole history: ${await dump(given, result)}`,
+          `  Again: npm run chaos -- --seed ${seed} --config ${configuration.name}`,
+        ];
+  // at once: another run may tell its own at any time
+  console.log([describeRun(given, result), ...verdict].join('\n'));
+  return fault === undefined;
 }
 
 function faultOf(configuration: Configuration | Tooth, result: Result): string | undefined {

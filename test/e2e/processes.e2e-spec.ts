@@ -4,7 +4,7 @@ import type { Failpoint } from '../../src/engine/failpoints.js';
 import { TypeOrmStore } from '../../src/stores/typeorm/typeorm.store.js';
 import { createTestDatabase, availableDialects, type TestDatabase } from '../support/databases.js';
 import { eventually, send, untilDone, type RawResponse } from '../support/http.js';
-import { createEffects, effectsOf, killAll, startShop, type Shop } from '../support/shop.js';
+import { createEffects, effectsOf, startShop, testShops, type Shop } from '../support/shop.js';
 import type { ShopOptions } from '../support/shop-process.js';
 
 const LEASE_MS = 1_000;
@@ -16,7 +16,6 @@ describe.each(dialects)('several processes on one database: %s', (dialect) => {
   let database: TestDatabase;
   let observer: DataSource;
   let store: TypeOrmStore;
-  let shops: Shop[] = [];
   /** Who is asked after somebody else died, slept or was busy. */
   let other: Shop;
 
@@ -26,11 +25,8 @@ describe.each(dialects)('several processes on one database: %s', (dialect) => {
     store = new TypeOrmStore(observer);
     await store.init();
     await createEffects(observer);
-    other = await start({ platform: 'fastify' });
-    shops = [];
+    other = await start([], { platform: 'fastify' });
   });
-
-  afterEach(() => killAll(shops));
 
   afterAll(async () => {
     other.kill('SIGKILL');
@@ -38,7 +34,8 @@ describe.each(dialects)('several processes on one database: %s', (dialect) => {
     await database.drop();
   });
 
-  const start = async (options: Partial<ShopOptions> = {}): Promise<Shop> => {
+  /** Starts an application that ends with the others of its test. */
+  const start = async (shops: Shop[], options: Partial<ShopOptions> = {}): Promise<Shop> => {
     const { idempotency, ...rest } = options;
     const shop = await startShop({
       platform: 'express',
@@ -56,24 +53,27 @@ describe.each(dialects)('several processes on one database: %s', (dialect) => {
   const orderUntilDone = async (shop: Shop, name: string, holdMs?: number): Promise<RawResponse> =>
     untilDone(() => order(shop, name, holdMs));
 
-  it('fifty at once over three applications have one effect and one answer', async () => {
-    const idempotency = { onConcurrent: 'wait', lease: '30s', waitTimeout: '20s' } as const;
-    const three = await Promise.all(
-      (['express', 'express', 'fastify'] as const).map((platform) =>
-        start({ platform, idempotency }),
-      ),
-    );
-    const name = randomUUID();
-    const answers = await Promise.all(
-      Array.from({ length: 50 }, (_, index) => order(three[index % 3] as Shop, name, 50)),
-    );
-    const effects = await effectsOf(observer, name);
-    expect(effects).toHaveLength(1);
-    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([201]));
-    expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
-    expect(answers[0]?.json<{ id: string }>().id).toBe(effects[0]);
-    expect(answers.filter((answer) => answer.header('idempotent-replayed'))).toHaveLength(49);
-  });
+  testShops(
+    'fifty at once over three applications have one effect and one answer',
+    async (shops) => {
+      const idempotency = { onConcurrent: 'wait', lease: '30s', waitTimeout: '20s' } as const;
+      const three = await Promise.all(
+        (['express', 'express', 'fastify'] as const).map((platform) =>
+          start(shops, { platform, idempotency }),
+        ),
+      );
+      const name = randomUUID();
+      const answers = await Promise.all(
+        Array.from({ length: 50 }, (_, index) => order(three[index % 3] as Shop, name, 50)),
+      );
+      const effects = await effectsOf(observer, name);
+      expect(effects).toHaveLength(1);
+      expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([201]));
+      expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
+      expect(answers[0]?.json<{ id: string }>().id).toBe(effects[0]);
+      expect(answers.filter((answer) => answer.header('idempotent-replayed'))).toHaveLength(49);
+    },
+  );
 
   const everywhere: [diesAt: Failpoint, effectsAfterRetry: number, retryIsReplay: boolean][] = [
     ['claim:before', 1, false],
@@ -88,11 +88,10 @@ describe.each(dialects)('several processes on one database: %s', (dialect) => {
   const corners = ['claim:after', 'handler:after', 'complete:after'];
   const deaths = everywhere.filter(([at]) => dialect === 'postgres' || corners.includes(at));
 
-  it.each(deaths)(
-    'kill -9 at %s: the key is claimable once the lease is over',
-    async (dieAt, count, replays) => {
+  for (const [dieAt, count, replays] of deaths) {
+    testShops(`kill -9 at ${dieAt}: the key is claimable once the lease is over`, async (shops) => {
       const name = randomUUID();
-      const doomed = await start({ dieAt });
+      const doomed = await start(shops, { dieAt });
       await expect(order(doomed, name)).rejects.toThrow('ended before a response');
       await doomed.exited;
 
@@ -107,12 +106,12 @@ describe.each(dialects)('several processes on one database: %s', (dialect) => {
       expect(again.text).toBe(answer.text);
       expect(again.header('idempotent-replayed')).toBe('true');
       expect(await effectsOf(observer, name)).toHaveLength(count);
-    },
-  );
+    });
+  }
 
-  it('while a killed owner may still be alive, a retry is told to wait', async () => {
+  testShops('while a killed owner may still be alive, a retry is told to wait', async (shops) => {
     const name = randomUUID();
-    const doomed = await start({ dieAt: 'handler:before', idempotency: { lease: '20s' } });
+    const doomed = await start(shops, { dieAt: 'handler:before', idempotency: { lease: '20s' } });
     await expect(order(doomed, name)).rejects.toThrow();
     const answer = await order(other, name);
     expect(answer.status).toBe(409);
@@ -120,27 +119,30 @@ describe.each(dialects)('several processes on one database: %s', (dialect) => {
     expect(Number(answer.header('retry-after'))).toBeGreaterThanOrEqual(1);
   });
 
-  it('an owner that slept past its lease answers with the outcome of its successor', async () => {
-    const name = randomUUID();
-    const sleeper = await start();
-    const effect = sleeper.nextEffect();
-    const late = order(sleeper, name, 100);
-    await effect;
-    sleeper.kill('SIGSTOP');
-    const answer = await orderUntilDone(other, name, 100);
-    sleeper.kill('SIGCONT');
-    const zombie = await late;
+  testShops(
+    'an owner that slept past its lease answers with the outcome of its successor',
+    async (shops) => {
+      const name = randomUUID();
+      const sleeper = await start(shops);
+      const effect = sleeper.nextEffect();
+      const late = order(sleeper, name, 100);
+      await effect;
+      sleeper.kill('SIGSTOP');
+      const answer = await orderUntilDone(other, name, 100);
+      sleeper.kill('SIGCONT');
+      const zombie = await late;
 
-    expect(answer.status).toBe(201);
-    expect(answer.json()).toMatchObject({ attempt: 2 });
-    expect(zombie.status).toBe(201);
-    expect(zombie.text).toBe(answer.text);
-    expect(zombie.header('idempotent-replayed')).toBe('true');
-  });
+      expect(answer.status).toBe(201);
+      expect(answer.json()).toMatchObject({ attempt: 2 });
+      expect(zombie.status).toBe(201);
+      expect(zombie.text).toBe(answer.text);
+      expect(zombie.header('idempotent-replayed')).toBe('true');
+    },
+  );
 
-  it('a handler that takes longer than its lease keeps it', async () => {
+  testShops('a handler that takes longer than its lease keeps it', async (shops) => {
     const name = randomUUID();
-    const slow = await start();
+    const slow = await start(shops);
     const holdMs = LEASE_MS * 2.5;
     const effect = slow.nextEffect();
     const first = order(slow, name, holdMs);
@@ -162,9 +164,9 @@ describe.each(dialects)('several processes on one database: %s', (dialect) => {
     expect(await effectsOf(observer, name)).toHaveLength(1);
   });
 
-  it('SIGTERM lets a running request end and record its outcome', async () => {
+  testShops('SIGTERM lets a running request end and record its outcome', async (shops) => {
     const name = randomUUID();
-    const stopped = await start();
+    const stopped = await start(shops);
     const effect = stopped.nextEffect();
     const first = order(stopped, name, 300);
     await effect;

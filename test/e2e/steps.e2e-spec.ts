@@ -3,7 +3,7 @@ import type { DataSource } from 'typeorm';
 import { TypeOrmStore } from '../../src/stores/typeorm/typeorm.store.js';
 import { createTestDatabase, availableDialects, type TestDatabase } from '../support/databases.js';
 import { send, untilDone, type RawResponse } from '../support/http.js';
-import { createEffects, effectsOf, killAll, startShop, type Shop } from '../support/shop.js';
+import { createEffects, effectsOf, startShop, testShops, type Shop } from '../support/shop.js';
 import type { ShopOptions } from '../support/shop-process.js';
 
 const LEASE_MS = 1_000;
@@ -20,7 +20,6 @@ interface Placed {
 describe.each(dialects)('steps on %s', (dialect) => {
   let database: TestDatabase;
   let observer: DataSource;
-  let shops: Shop[] = [];
   /** Who is asked after somebody else died or slept. */
   let other: Shop;
 
@@ -29,17 +28,16 @@ describe.each(dialects)('steps on %s', (dialect) => {
     observer = await database.open({ synchronize: true });
     await new TypeOrmStore(observer).init();
     await createEffects(observer);
-    other = await start({ platform: 'fastify' });
-    shops = [];
+    other = await start([], { platform: 'fastify' });
   });
-  afterEach(() => killAll(shops));
   afterAll(async () => {
     other.kill('SIGKILL');
     await other.exited;
     await database.drop();
   });
 
-  const start = async (options: Partial<ShopOptions> = {}): Promise<Shop> => {
+  /** Starts an application that ends with the others of its test. */
+  const start = async (shops: Shop[], options: Partial<ShopOptions> = {}): Promise<Shop> => {
     const shop = await startShop(
       {
         platform: 'express',
@@ -67,40 +65,46 @@ describe.each(dialects)('steps on %s', (dialect) => {
     return counts;
   };
 
-  it('kill -9 between two steps: the retry resumes behind the finished one', async () => {
-    const body = { name: randomUUID(), holdAfter: 'charge' };
-    const doomed = await start();
-    const effect = doomed.nextEffect();
-    const lost = order(doomed, body).catch((error: Error) => error.message);
-    await effect;
-    const [charged] = await effectsOf(observer, `${body.name} charge`);
-    doomed.kill('SIGKILL');
-    expect(await lost).toContain('ended before a response');
+  testShops(
+    'kill -9 between two steps: the retry resumes behind the finished one',
+    async (shops) => {
+      const body = { name: randomUUID(), holdAfter: 'charge' };
+      const doomed = await start(shops);
+      const effect = doomed.nextEffect();
+      const lost = order(doomed, body).catch((error: Error) => error.message);
+      await effect;
+      const [charged] = await effectsOf(observer, `${body.name} charge`);
+      doomed.kill('SIGKILL');
+      expect(await lost).toContain('ended before a response');
 
-    const answer = await orderUntilDone(other, body);
-    expect(answer.status).toBe(201);
-    const placed = answer.json<Placed>();
-    expect(placed).toMatchObject({ year: new Date().getUTCFullYear(), attempt: 2 });
-    expect(placed.charge.id).toBe(charged);
-    expect(await counted(body.name)).toEqual({ reserve: 1, charge: 1, mail: 1 });
-    const again = await order(other, body);
-    expect([again.text, again.header('idempotent-replayed')]).toEqual([answer.text, 'true']);
-  });
+      const answer = await orderUntilDone(other, body);
+      expect(answer.status).toBe(201);
+      const placed = answer.json<Placed>();
+      expect(placed).toMatchObject({ year: new Date().getUTCFullYear(), attempt: 2 });
+      expect(placed.charge.id).toBe(charged);
+      expect(await counted(body.name)).toEqual({ reserve: 1, charge: 1, mail: 1 });
+      const again = await order(other, body);
+      expect([again.text, again.header('idempotent-replayed')]).toEqual([answer.text, 'true']);
+    },
+  );
 
-  it.each([
+  const deaths = [
     ['step:after', 1],
     ['step:before', 2],
-  ] as const)('kill -9 at %s: the step has run %i times in the end', async (dieAt, count) => {
-    const body = { name: randomUUID() };
-    const doomed = await start({ dieAt });
-    await expect(order(doomed, body)).rejects.toThrow('ended before a response');
-    await doomed.exited;
-    const answer = await orderUntilDone(other, body);
-    expect(answer.status).toBe(201);
-    expect(await counted(body.name)).toEqual({ reserve: count, charge: 1, mail: 1 });
-  });
+  ] as const;
+  for (const [dieAt, count] of deaths) {
+    testShops(`kill -9 at ${dieAt}: the step has run ${count} times in the end`, async (shops) => {
+      const body = { name: randomUUID() };
+      const doomed = await start(shops, { dieAt });
+      await expect(order(doomed, body)).rejects.toThrow('ended before a response');
+      await doomed.exited;
+      const answer = await orderUntilDone(other, body);
+      expect(answer.status).toBe(201);
+      expect(await counted(body.name)).toEqual({ reserve: count, charge: 1, mail: 1 });
+    });
+  }
 
-  it('a throw after a finished step: the retry resumes behind it, at once', async () => {
+  testShops('a throw after a finished step: the retry resumes behind it, at once', async () => {
     const body = { name: randomUUID(), failAfter: 'charge' };
     expect((await order(other, body)).status).toBe(500);
     expect(await counted(body.name)).toEqual({ reserve: 1, charge: 1, mail: 0 });
@@ -111,20 +115,23 @@ describe.each(dialects)('steps on %s', (dialect) => {
     expect(await counted(body.name)).toEqual({ reserve: 1, charge: 1, mail: 1 });
   });
 
-  it('another request with the key of kept steps is refused, and takes nothing from them', async () => {
-    const body = { name: randomUUID(), failAfter: 'reserve' };
-    expect((await order(other, body)).status).toBe(500);
-    const key = `key-${body.name}`;
-    const stranger = await send(other, { path: '/orders', key, body: { name: 'other' } });
-    expect(stranger.status).toBe(422);
-    expect(await counted('other')).toEqual({ reserve: 0, charge: 0, mail: 0 });
-    expect((await order(other, body)).status).toBe(201);
-    expect(await counted(body.name)).toEqual({ reserve: 1, charge: 1, mail: 1 });
-  });
+  testShops(
+    'another request with the key of kept steps is refused, and takes nothing from them',
+    async () => {
+      const body = { name: randomUUID(), failAfter: 'reserve' };
+      expect((await order(other, body)).status).toBe(500);
+      const key = `key-${body.name}`;
+      const stranger = await send(other, { path: '/orders', key, body: { name: 'other' } });
+      expect(stranger.status).toBe(422);
+      expect(await counted('other')).toEqual({ reserve: 0, charge: 0, mail: 0 });
+      expect((await order(other, body)).status).toBe(201);
+      expect(await counted(body.name)).toEqual({ reserve: 1, charge: 1, mail: 1 });
+    },
+  );
 
-  it('a zombie cannot record the step that it slept in', async () => {
+  testShops('a zombie cannot record the step that it slept in', async (shops) => {
     const body = { name: randomUUID(), holdAfter: 'inside charge', holdMs: 100 };
-    const sleeper = await start();
+    const sleeper = await start(shops);
     const effect = sleeper.nextEffect();
     const late = order(sleeper, body);
     await effect;

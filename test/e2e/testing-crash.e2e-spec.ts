@@ -66,7 +66,8 @@ describe.each(dialects)('a process that crashes on purpose over %s', (dialect) =
   const isRun = (at: CrashPoint): boolean => dialect === 'sqlite-file' || corners.includes(at);
   const rows = everywhere.filter(([, at]) => isRun(at));
 
-  it.each(rows)('%s %s: %i in the end', async (path, point, effects, isReplay) => {
+  // some at a time: most of the time they wait for a process that starts
+  it.concurrent.each(rows)('%s %s: %i in the end', async (path, point, effects, isReplay) => {
     const name = randomUUID();
     const answer = await crash('shop', crashAt(point), { path, key: name, body: { name } });
     expect(answer.status).toBe(201);
@@ -78,7 +79,7 @@ describe.each(dialects)('a process that crashes on purpose over %s', (dialect) =
     ['before-step-record', 2],
     ['after-step-record', 1],
   ];
-  it.each(steps.filter(([at]) => isRun(at)))(
+  it.concurrent.each(steps.filter(([at]) => isRun(at)))(
     'the second step, %s: done %i times',
     async (point, charges) => {
       const name = randomUUID();
@@ -92,7 +93,7 @@ describe.each(dialects)('a process that crashes on purpose over %s', (dialect) =
     },
   );
 
-  it('after-effect-started: it stays uncertain', async () => {
+  it.concurrent('after-effect-started: it stays uncertain', async () => {
     const body = { until: 'paid', declares: true, holdMs: 0 };
     const request = { path: '/payments/block', key: randomUUID(), body };
     const doomed = await start('steps', crashAt('after-effect-started'));

@@ -40,6 +40,10 @@ describe.each(dialects)('nestjs-idempotency on %s', (dialect) => {
   let database: TestDatabase;
   let dataSource: DataSource;
   const on = (...args: string[]): Promise<Answer> => cli(...args, '-d', `${dialect}.mjs`);
+  /** For what only reaches the store: MariaDB does it alike, as the contract of stores says. */
+  const throughStore = (name: string, body: () => Promise<void>, timeoutMs: number): void => {
+    if (dialect !== 'mariadb') it(name, body, timeoutMs);
+  };
   const json = async (...args: string[]): Promise<any> => {
     const { code, out, err } = await on(...args, '--json');
     if (code !== 0) throw new Error(`exit code ${code}: ${err}`);
@@ -89,7 +93,7 @@ describe.each(dialects)('nestjs-idempotency on %s', (dialect) => {
     PATIENCE_MS,
   );
 
-  it(
+  throughStore(
     'shows records, and outcomes only where they are asked for',
     async () => {
       const { service, close } = await startServiceOn(dataSource);
@@ -121,7 +125,7 @@ describe.each(dialects)('nestjs-idempotency on %s', (dialect) => {
     PATIENCE_MS,
   );
 
-  it(
+  throughStore(
     'forgets a record when somebody says yes, and never a running attempt',
     async () => {
       const { service, close } = await startServiceOn(dataSource);
@@ -146,7 +150,7 @@ describe.each(dialects)('nestjs-idempotency on %s', (dialect) => {
     PATIENCE_MS,
   );
 
-  it(
+  throughStore(
     'settles what nobody knows, in the words of the service',
     async () => {
       const { service, close } = await startServiceOn(dataSource);
@@ -189,7 +193,7 @@ describe.each(dialects)('nestjs-idempotency on %s', (dialect) => {
     PATIENCE_MS,
   );
 
-  it(
+  throughStore(
     'keeps no outcome for a key that it cannot read',
     async () => {
       const store = new TypeOrmStore(dataSource);
@@ -207,7 +211,7 @@ describe.each(dialects)('nestjs-idempotency on %s', (dialect) => {
     PATIENCE_MS,
   );
 
-  it(
+  throughStore(
     'redrives what is parked, and nothing else',
     async () => {
       const { service, close } = await startServiceOn(dataSource);
@@ -267,7 +271,7 @@ describe.each(dialects)('nestjs-idempotency on %s', (dialect) => {
 });
 
 describe('nestjs-idempotency', () => {
-  it.each([
+  it.concurrent.each([
     [[], 'no command'],
     [['undo'], "no command 'undo'"],
     [['list', '--key', 'k', '--url', 'sqlite:x'], 'no option --key'],
@@ -285,7 +289,7 @@ describe('nestjs-idempotency', () => {
     PATIENCE_MS,
   );
 
-  it(
+  it.concurrent(
     'explains itself',
     async () => {
       const { code, out } = await cli('--help');
@@ -295,7 +299,7 @@ describe('nestjs-idempotency', () => {
     PATIENCE_MS,
   );
 
-  it(
+  it.concurrent(
     'says how to load TypeScript, and which file has no DataSource',
     async () => {
       await writeFile(join(home, 'typed.mts'), 'export enum Kind { A }');
@@ -314,7 +318,7 @@ describe('nestjs-idempotency', () => {
     PATIENCE_MS,
   );
 
-  it(
+  it.concurrent(
     'says neither password nor statement when there is no database',
     async () => {
       const { code, out, err } = await cli('list', '--url', 'postgres://ann:secret@127.0.0.1:1/x');
@@ -325,7 +329,7 @@ describe('nestjs-idempotency', () => {
     PATIENCE_MS,
   );
 
-  it(
+  it.concurrent(
     'shows the terminal no control characters of clients',
     async () => {
       const database = await createTestDatabase('sqlite-file');

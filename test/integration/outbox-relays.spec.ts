@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { Logger } from '@nestjs/common';
-import { availableDialects } from '../support/databases.js';
+import { availableDialects, type TestDialect } from '../support/databases.js';
 import type { Relay } from '../support/outbox-relay.js';
 import { openOutboxStage, soon, type OutboxApp, type OutboxStage } from '../support/outbox.js';
 import { startProgram } from '../support/program.js';
@@ -19,55 +19,65 @@ interface Report {
 // the driver of MySQL sends the statements of MariaDB
 const shared = availableDialects().filter((it) => it !== 'sqlite' && it !== 'mysql');
 
-describe.each(shared)('relays in several processes on %s', (dialect) => {
-  let stage: OutboxStage;
-  let writer: OutboxApp;
-  const reports: Report[] = [];
-  const children: ChildProcess[] = [];
+/** Relays in processes of their own, over a stage of their own. */
+class Relays {
+  readonly reports: Report[] = [];
+  private readonly children: ChildProcess[] = [];
 
-  beforeEach(async () => {
-    reports.length = 0;
-    stage = await openOutboxStage(dialect);
-    writer = await stage.start({ relay: false });
-  });
-  afterEach(async () => {
-    await Promise.all(
-      children.splice(0).map(async (child) => {
-        if (child.exitCode === null && child.signalCode === null) {
-          child.kill('SIGKILL');
-          await once(child, 'exit');
-        }
-      }),
-    );
-    await stage.close();
-  });
+  private constructor(
+    readonly stage: OutboxStage,
+    readonly writer: OutboxApp,
+  ) {}
 
-  const start = async ({ lease = 2_000, max = 10 } = {}): Promise<ChildProcess> => {
-    const relay: Relay = { dataSource: stage.database.options, lease, max };
+  static async on(dialect: TestDialect): Promise<Relays> {
+    const stage = await openOutboxStage(dialect);
+    return new Relays(stage, await stage.start({ relay: false }));
+  }
+
+  async start({ lease = 2_000, max = 10 } = {}): Promise<ChildProcess> {
+    const relay: Relay = { dataSource: this.stage.database.options, lease, max };
     const child = startProgram('outbox-relay', relay);
-    children.push(child);
+    this.children.push(child);
     await new Promise<void>((ready) => {
       child.on('message', (report: Omit<Report, 'pid'> | 'ready') => {
         if (report === 'ready') ready();
-        else reports.push({ ...report, pid: child.pid! });
+        else this.reports.push({ ...report, pid: child.pid! });
       });
     });
     return child;
-  };
-  const kill = async (child: ChildProcess): Promise<void> => {
-    child.kill('SIGKILL');
-    await once(child, 'exit');
-  };
+  }
 
-  it('take over what one that was killed was sending, with the same id', async () => {
-    const relays = await Promise.all([start(), start()]);
+  async kill(child: ChildProcess): Promise<void> {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill('SIGKILL');
+    await ended;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.children.map((child) => this.kill(child)));
+    await this.stage.close();
+  }
+}
+
+describe.each(shared)('relays in several processes on %s', (dialect) => {
+  /** Beside the others: most of the time they wait, for leases and for processes that start. */
+  const onRelays = (name: string, body: (relays: Relays) => Promise<void>): void =>
+    it.concurrent(name, async () => {
+      const relays = await Relays.on(dialect);
+      await body(relays).finally(() => relays.close());
+    });
+
+  onRelays('take over what one that was killed was sending, with the same id', async (all) => {
+    const { writer, reports } = all;
+    const relays = await Promise.all([all.start(), all.start()]);
     const orderingKey = 'one';
     const id = await writer.outbox.emit('p', 'hang', { orderingKey });
     await writer.outbox.emit('p', 'behind', { orderingKey });
     await soon(() => expect(reports).toHaveLength(1));
     const [killed, other] =
       relays[0].pid === reports[0]!.pid ? relays : ([...relays].reverse() as typeof relays);
-    await kill(killed);
+    await all.kill(killed);
     await soon(() => expect(reports).toHaveLength(2));
     expect(reports).toEqual([
       { id, payload: 'hang', attempt: 1, pid: killed.pid },
@@ -75,22 +85,24 @@ describe.each(shared)('relays in several processes on %s', (dialect) => {
     ]);
   });
 
-  it('park a message that kills them all', async () => {
+  onRelays('park a message that kills them all', async (all) => {
+    const { writer, reports } = all;
     await writer.outbox.emit('p', 'hang');
     for (let n = 1; n <= 2; n += 1) {
-      const relay = await start({ max: 2 });
+      const relay = await all.start({ max: 2 });
       await soon(() => expect(reports).toHaveLength(n));
-      await kill(relay);
+      await all.kill(relay);
     }
-    await start({ max: 2 });
+    await all.start({ max: 2 });
     await soon(async () =>
       expect(await writer.outbox.listParked()).toMatchObject([{ lastError: 'UnfinishedError' }]),
     );
     expect(reports).toHaveLength(2);
   });
 
-  it('send each message once between them while none dies', async () => {
-    await Promise.all([start(), start()]);
+  onRelays('send each message once between them while none dies', async (all) => {
+    const { writer, reports, stage } = all;
+    await Promise.all([all.start(), all.start()]);
     const ids = await Promise.all(
       Array.from({ length: 300 }, (_, n) => writer.outbox.emit('p', n)),
     );

@@ -1,5 +1,5 @@
 import { redisStore } from 'nestjs-idempotency/redis';
-import { describeIdempotencyStore } from '../../src/testing/index.js';
+import { describeSideBySide } from '../support/model/side-by-side.js';
 import { clusterClients, type OpenClient } from '../support/redis/clients.js';
 import { describeServers, startRedisCluster, type RedisServer } from '../support/redis/servers.js';
 import { request, token } from '../support/typeorm-stores.js';
@@ -18,9 +18,8 @@ describeServers('redisStore() on a Cluster of %s', (binary) => {
     });
     afterAll(() => client.close());
 
-    describeIdempotencyStore(name, async () => {
-      await Promise.all(nodes.map(({ admin }) => admin.flushall()));
-      const store = redisStore({ client: client.client });
+    describeSideBySide(name, async () => {
+      const store = redisStore({ client: client.client, prefix: token() });
       await store.init();
       return { store };
     });

@@ -5,117 +5,108 @@ import { Logger } from '@nestjs/common';
 import { TestGate } from '../support/gate.js';
 import { eventually } from '../support/http.js';
 import { ledgerPaths, openLedger, type Ledger } from '../support/ledger.js';
-import { message, startOwner, stop } from '../support/owner-process.js';
-import type { Owner } from '../support/transactional-owner.js';
+import { message } from '../support/owner-process.js';
+import { onOwnerStage, type OwnerStage } from '../support/owner-stage.js';
 
 beforeAll(() => Logger.overrideLogger(false));
 
 const shared = ledgerPaths().filter((path) => path !== 'sqlite');
-const children: ChildProcess[] = [];
-afterEach(async () => {
-  await Promise.all(children.splice(0).map(stop));
-});
 
 describe.each(shared)('owners in several processes on %s', (path) => {
   const isSqlite = path === 'sqlite-file';
-  let ledger: Ledger;
-  let key = '';
-  let keys = 0;
-
-  beforeAll(async () => {
-    ledger = await openLedger(path, { poolSize: 2 });
-  });
-  afterAll(() => ledger.close());
-  beforeEach(async () => {
-    key = `key-${(keys += 1)}`;
-    await ledger.entries.clear();
-  });
-
-  const start = async (given: Partial<Owner> = {}): Promise<ChildProcess> => {
-    const child = await startOwner(ledger, path, given);
-    children.push(child);
-    return child;
-  };
-  const run = (options: object = {}) =>
-    ledger.service.execute({ key, ...options }, async () => {
-      await ledger.entries.insert({ name: `${key}-mine` });
-      return 'mine';
-    });
+  /** Some at a time: a case waits for leases and for processes that start. */
+  const onStage = (name: string, body: (stage: OwnerStage) => Promise<void>): void =>
+    it.concurrent(name, () => onOwnerStage(path, body), 60_000);
   const inProgress = { code: 'IDEMPOTENCY_IN_PROGRESS' };
 
   if (!isSqlite) {
-    it('gives the key up when the owner is paused for longer than its lease', async () => {
-      const owner = await start({ lease: '1s' });
-      owner.send({ key });
-      expect(await message(owner)).toBe('inside');
-      owner.kill('SIGSTOP');
-      try {
+    onStage(
+      'gives the key up when the owner is paused for longer than its lease',
+      async ({ ledger, key, start, run }) => {
+        const owner = await start({ lease: '1s' });
+        owner.send({ key });
+        expect(await message(owner)).toBe('inside');
+        owner.kill('SIGSTOP');
+        try {
+          await expect(run()).rejects.toMatchObject(inProgress);
+          expect(await run({ onConcurrent: 'wait', waitTimeout: '15s' })).toBe('mine');
+        } finally {
+          owner.kill('SIGCONT');
+        }
+        owner.send({});
+        const { error } = (await message(owner)) as { error?: string };
+        expect(error).toBeDefined();
+        expect(await ledger.committed()).toEqual([`${key}-mine`]);
+        owner.send({ key });
+        expect(await message(owner)).toEqual({ value: 'mine' });
+      },
+    );
+
+    onStage(
+      'keeps an owner alive that is busy elsewhere for longer than its lease',
+      async ({ ledger, key, start, run }) => {
+        const owner = await start({ lease: '1s' });
+        owner.send({ key });
+        expect(await message(owner)).toBe('inside');
+        const leaseIsOver = performance.now() + 2_500;
+        while (performance.now() < leaseIsOver) {
+          await expect(run()).rejects.toMatchObject(inProgress);
+        }
+        owner.send({});
+        expect(await message(owner)).toEqual({ value: owner.pid });
+        expect(await run()).toBe(owner.pid);
+        expect(await ledger.committed()).toEqual([`${key}-1`, `${key}-2`]);
+      },
+    );
+
+    onStage(
+      'is told within a moment of an owner elsewhere, and holds nothing',
+      async ({ ledger, key, start, run }) => {
+        const owner = await start();
+        owner.send({ key });
+        expect(await message(owner)).toBe('inside');
+        const askedAt = performance.now();
         await expect(run()).rejects.toMatchObject(inProgress);
-        expect(await run({ onConcurrent: 'wait', waitTimeout: '15s' })).toBe('mine');
-      } finally {
-        owner.kill('SIGCONT');
-      }
-      owner.send({});
-      const { error } = (await message(owner)) as { error?: string };
-      expect(error).toBeDefined();
-      expect(await ledger.committed()).toEqual([`${key}-mine`]);
-      owner.send({ key });
-      expect(await message(owner)).toEqual({ value: 'mine' });
-    });
+        expect(performance.now() - askedAt).toBeLessThan(1_000);
+        expect(await transactionsOf(ledger, path)).toBe(1);
+        owner.send({});
+        expect(await message(owner)).toEqual({ value: owner.pid });
+      },
+    );
 
-    it('keeps an owner alive that is busy elsewhere for longer than its lease', async () => {
-      const owner = await start({ lease: '1s' });
-      owner.send({ key });
-      expect(await message(owner)).toBe('inside');
-      const leaseIsOver = performance.now() + 2_500;
-      while (performance.now() < leaseIsOver) {
-        await expect(run()).rejects.toMatchObject(inProgress);
-      }
-      owner.send({});
-      expect(await message(owner)).toEqual({ value: owner.pid });
-      expect(await run()).toBe(owner.pid);
-      expect(await ledger.committed()).toEqual([`${key}-1`, `${key}-2`]);
-    });
-
-    it('is told within a moment of an owner elsewhere, and holds nothing', async () => {
-      const owner = await start();
-      owner.send({ key });
-      expect(await message(owner)).toBe('inside');
-      const askedAt = performance.now();
-      await expect(run()).rejects.toMatchObject(inProgress);
-      expect(performance.now() - askedAt).toBeLessThan(1_000);
-      expect(await transactionsOf(ledger, path)).toBe(1);
-      owner.send({});
-      expect(await message(owner)).toEqual({ value: owner.pid });
-    });
-
-    it('runs nothing beside an owner that it waits for, and takes over what it undid', async () => {
-      const owner = await start();
-      owner.send({ key });
-      expect(await message(owner)).toBe('inside');
-      await expect(run({ onConcurrent: 'wait', waitTimeout: '200ms' })).rejects.toMatchObject(
-        inProgress,
-      );
-      const waiting = run({ onConcurrent: 'wait', waitTimeout: '10s' });
-      owner.send({ fails: true });
-      expect(await message(owner)).toEqual({ error: 'told to fail' });
-      expect(await waiting).toBe('mine');
-      expect(await ledger.committed()).toEqual([`${key}-mine`]);
-    });
+    onStage(
+      'runs nothing beside an owner that it waits for, and takes over what it undid',
+      async ({ ledger, key, start, run }) => {
+        const owner = await start();
+        owner.send({ key });
+        expect(await message(owner)).toBe('inside');
+        await expect(run({ onConcurrent: 'wait', waitTimeout: '200ms' })).rejects.toMatchObject(
+          inProgress,
+        );
+        const waiting = run({ onConcurrent: 'wait', waitTimeout: '10s' });
+        owner.send({ fails: true });
+        expect(await message(owner)).toEqual({ error: 'told to fail' });
+        expect(await waiting).toBe('mine');
+        expect(await ledger.committed()).toEqual([`${key}-mine`]);
+      },
+    );
   }
 
-  it('answers who waits with the outcome of another process', async () => {
-    const owner = await start();
-    owner.send({ key });
-    expect(await message(owner)).toBe('inside');
-    const waiting = run({ onConcurrent: 'wait', waitTimeout: '10s' });
-    owner.send({});
-    expect(await message(owner)).toEqual({ value: owner.pid });
-    expect(await waiting).toBe(owner.pid);
-    expect(await ledger.committed()).toEqual([`${key}-1`, `${key}-2`]);
-  });
+  onStage(
+    'answers who waits with the outcome of another process',
+    async ({ ledger, key, start, run }) => {
+      const owner = await start();
+      owner.send({ key });
+      expect(await message(owner)).toBe('inside');
+      const waiting = run({ onConcurrent: 'wait', waitTimeout: '10s' });
+      owner.send({});
+      expect(await message(owner)).toEqual({ value: owner.pid });
+      expect(await waiting).toBe(owner.pid);
+      expect(await ledger.committed()).toEqual([`${key}-1`, `${key}-2`]);
+    },
+  );
 
-  it('leaves nothing of an owner that dies', async () => {
+  onStage('leaves nothing of an owner that dies', async ({ ledger, key, start, run }) => {
     const owner = await start();
     owner.send({ key });
     expect(await message(owner)).toBe('inside');
@@ -126,35 +117,36 @@ describe.each(shared)('owners in several processes on %s', (path) => {
     expect(await ledger.committed()).toEqual([`${key}-mine`]);
   });
 
-  it.each([{ exits: true }, undefined])(
-    'parks what ends every process that runs it, however it does (%j)',
-    async (order) => {
-      const attempts = { max: 2 };
-      const given = { lease: '1s', onConcurrent: 'wait', attempts } as const;
-      // each has to wait until the lease of the one before is over
-      for (const owner of await Promise.all([start(given), start(given)])) {
-        owner.send({ key });
-        expect(await message(owner)).toBe('inside');
-        const died = once(owner, 'exit');
-        if (order === undefined) owner.kill('SIGKILL');
-        else owner.send(order);
-        await died;
-      }
-      const next = run({ attempts, onConcurrent: 'wait', waitTimeout: '15s' });
-      await expect(next).rejects.toMatchObject({ code: 'IDEMPOTENCY_PARKED' });
-      await expect(run({ attempts })).rejects.toMatchObject({ code: 'IDEMPOTENCY_PARKED' });
-      expect(await ledger.service.find({ key })).toMatchObject({
-        state: 'parked',
-        lastError: null,
-      });
-      expect(await ledger.committed()).toEqual([]);
-      await ledger.service.redrive({ key });
-      expect(await run({ attempts })).toBe('mine');
-    },
-    60_000,
-  );
+  for (const order of [{ exits: true }, undefined]) {
+    onStage(
+      `parks what ends every process that runs it, however it does (${JSON.stringify(order)})`,
+      async ({ ledger, key, start, run }) => {
+        const attempts = { max: 2 };
+        const given = { lease: '1s', onConcurrent: 'wait', attempts } as const;
+        // each has to wait until the lease of the one before is over
+        for (const owner of await Promise.all([start(given), start(given)])) {
+          owner.send({ key });
+          expect(await message(owner)).toBe('inside');
+          const died = once(owner, 'exit');
+          if (order === undefined) owner.kill('SIGKILL');
+          else owner.send(order);
+          await died;
+        }
+        const next = run({ attempts, onConcurrent: 'wait', waitTimeout: '15s' });
+        await expect(next).rejects.toMatchObject({ code: 'IDEMPOTENCY_PARKED' });
+        await expect(run({ attempts })).rejects.toMatchObject({ code: 'IDEMPOTENCY_PARKED' });
+        expect(await ledger.service.find({ key })).toMatchObject({
+          state: 'parked',
+          lastError: null,
+        });
+        expect(await ledger.committed()).toEqual([]);
+        await ledger.service.redrive({ key });
+        expect(await run({ attempts })).toBe('mine');
+      },
+    );
+  }
 
-  it('lets one of several processes run each key', async () => {
+  onStage('lets one of several processes run each key', async ({ ledger, key, start }) => {
     const owners = await Promise.all([1, 2, 3].map(() => start({ onConcurrent: 'wait' })));
     for (let round = 0; round < 5; round += 1) {
       const name = `${key}-${round}`;
@@ -205,7 +197,7 @@ describe.each(shared.filter((path) => path !== 'sqlite-file'))('the session on %
 });
 
 describe.each(ledgerPaths())('maxDuration on %s', (path) => {
-  it('ends the transaction, tells the work, and refuses what comes later', async () => {
+  it.concurrent('ends the transaction, tells the work, and refuses what comes later', async () => {
     const ledger = await openLedger(path);
     const gate = new TestGate();
     try {
@@ -235,7 +227,7 @@ describe.each(ledgerPaths())('maxDuration on %s', (path) => {
     }
   });
 
-  it.each([1, 2])(
+  it.concurrent.each([1, 2])(
     'ends %s nested transactions that wait for what waits for them',
     async (depth) => {
       const ledger = await openLedger(path);
@@ -266,7 +258,7 @@ describe.each(ledgerPaths())('maxDuration on %s', (path) => {
     },
   );
 
-  it('keeps what is busy elsewhere alive, in transactions of its own too', async () => {
+  it.concurrent('keeps what is busy elsewhere alive, in transactions of its own too', async () => {
     const ledger = await openLedger(path);
     try {
       await ledger.service.execute({ key: 'k', lease: '1s' }, () =>

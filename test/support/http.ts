@@ -186,11 +186,12 @@ export async function eventually(
   timeoutMs = 5_000,
 ): Promise<void> {
   const giveUpAt = performance.now() + timeoutMs;
-  while (!(await condition())) {
+  for (let pauseMs = 5; !(await condition()); pauseMs = Math.min(50, pauseMs * 1.3)) {
     if (performance.now() > giveUpAt) {
       throw new Error(`Waited ${timeoutMs} ms in vain: ${what}`);
     }
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    // what takes long is not asked all the time: others need the processor
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
 }
 

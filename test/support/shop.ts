@@ -57,6 +57,17 @@ export async function startShop(
   };
 }
 
+/**
+ * A test beside the ones around it, because most of the time it waits: for leases, and for processes that start. Its
+ * applications end with it.
+ */
+export function testShops(name: string, body: (shops: Shop[]) => Promise<void>): void {
+  it.concurrent(name, async () => {
+    const shops: Shop[] = [];
+    await body(shops).finally(() => killAll(shops));
+  });
+}
+
 /** Kills applications, and empties the list of them. */
 export async function killAll(shops: Shop[]): Promise<void> {
   const running = shops.splice(0);
