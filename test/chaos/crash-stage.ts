@@ -12,7 +12,6 @@ import { buildApplications } from './build.js';
 import type { TemporaryFolder } from './temporary.js';
 import { exitOf, portOf, startProgram } from './fleet.js';
 
-const SKU = 'sku-0';
 const STOCK = 1_000;
 
 /** One application in a process of its own. */
@@ -21,11 +20,18 @@ export interface Actor {
   readonly process: ChildProcess;
 }
 
-/** Two applications on one database: one that is struck, and one that goes on. */
+/** What one case is about: an operation, and an article that nobody else sells. */
+export interface Order {
+  readonly key: string;
+  readonly sku: string;
+}
+
+/** Applications on one database: one for each case at a time that is struck, and one that goes on. */
 export class CrashStage {
   private readonly warm: ChildProcess[] = [];
   private readonly children: ChildProcess[] = [];
-  private doomed: Actor | undefined;
+  private readonly unhurt: Actor[] = [];
+  private orders = 0;
   other!: Actor;
 
   private constructor(
@@ -41,7 +47,6 @@ export class CrashStage {
     const database = await createTestDatabase(dialect);
     const observer = await database.open({ synchronize: true, entities: [Stock, LedgerEntry] });
     await new TypeOrmStore(observer).init();
-    await observer.manager.insert(Stock, { sku: SKU, quantity: STOCK });
     const provider = startProgram(build.path, 'provider', []);
     const stage = new CrashStage(build, database, observer, provider, await portOf(provider));
     stage.children.push(provider);
@@ -51,10 +56,14 @@ export class CrashStage {
     return stage;
   }
 
-  /** The application that is struck next; a new one after the last was killed. */
+  /** An application to strike, which is nobody else's until it is kept. */
   async victim(): Promise<Actor> {
-    this.doomed ??= await this.start('express');
-    return this.doomed;
+    return this.unhurt.pop() ?? this.start('express');
+  }
+
+  /** After a case that went well: who has survived it can be struck again. */
+  keep(victim: Actor): void {
+    if (victim.process.signalCode === null) this.unhurt.push(victim);
   }
 
   /** Whatever passes the point next is struck. `struck` resolves when that has happened. */
@@ -63,7 +72,6 @@ export class CrashStage {
     const struck = message(child, 'struck').then(async () => {
       if (strike.action === 'SIGKILL') {
         await exitOf(child);
-        this.doomed = undefined;
       }
       if (strike.action === 'SIGSTOP') {
         // it says so before it stands still, and must not be woken before it does
@@ -75,38 +83,39 @@ export class CrashStage {
     return { struck };
   }
 
-  /** After a case that failed: whoever was to be struck must not wait for it, or stand still, in the next one. */
-  giveUp(): void {
-    this.doomed?.process.kill('SIGKILL');
-    this.doomed = undefined;
+  async newOrder(): Promise<Order> {
+    const sku = `sku-${(this.orders += 1)}`;
+    await this.observer.manager.insert(Stock, { sku, quantity: STOCK });
+    return { key: randomUUID(), sku };
   }
 
-  order({ port }: Actor, path: string, key: string, intent: Partial<Intent>): Promise<RawResponse> {
-    const body: Intent = { sku: SKU, amount: 1, holdMs: 0, variant: 'A', ...intent };
+  order(
+    { port }: Actor,
+    path: string,
+    { key, sku }: Order,
+    intent: Partial<Intent>,
+  ): Promise<RawResponse> {
+    const body: Intent = { sku, amount: 1, holdMs: 0, variant: 'A', ...intent };
     return send({ port }, { path, key, body, headers: [['x-tenant', 'one']] });
   }
 
-  newKey(): string {
-    return randomUUID();
-  }
-
   /** What the payment provider knows of a key. */
-  async charges(key: string): Promise<ChargeAttempt[]> {
+  async charges({ key }: Order): Promise<ChargeAttempt[]> {
     const response = await fetch(`http://127.0.0.1:${this.providerPort}/`);
     const attempts = (await response.json()) as ChargeAttempt[];
     return attempts.filter(({ intent }) => intent === intentName('one', key));
   }
 
-  async ledger(key: string): Promise<LedgerEntry[]> {
+  async ledger({ key }: Order): Promise<LedgerEntry[]> {
     return this.observer.manager.findBy(LedgerEntry, { intent: intentName('one', key) });
   }
 
   /** How much of the stock is gone without a row in the ledger. */
-  async lostStock(): Promise<number> {
+  async lostStock({ sku }: Order): Promise<number> {
     const { manager } = this.observer;
     const [{ quantity }, sold] = await Promise.all([
-      manager.findOneByOrFail(Stock, { sku: SKU }),
-      manager.sum(LedgerEntry, 'amount', { sku: SKU }),
+      manager.findOneByOrFail(Stock, { sku }),
+      manager.sum(LedgerEntry, 'amount', { sku }),
     ]);
     return STOCK - quantity - Number(sold);
   }
