@@ -8,17 +8,15 @@ import { startDoomedShop } from './doomed-shop.js';
 import { Shop } from './shop.js';
 
 describe.each(databases)('a process that dies on %s', (name, createDatabase) => {
-  /** Another process, which goes on. */
-  let shop: Shop;
-
-  beforeAll(async () => {
-    shop = await Shop.open(createDatabase);
-  });
-
-  afterAll(() => shop?.close());
+  /** Beside others, because it waits for a lease. The shop is another process, which goes on. */
+  const onShop = (title: string, body: (shop: Shop) => Promise<void>): void =>
+    it.concurrent(title, async () => {
+      const shop = await Shop.open(createDatabase);
+      await body(shop).finally(() => shop.close());
+    });
 
   /** As a client would: repeats the request until there is an outcome. */
-  const payUntilDone = async (id: string, once: RequestHeaders): Promise<Answer> => {
+  const payUntilDone = async (shop: Shop, id: string, once: RequestHeaders): Promise<Answer> => {
     let answer: Answer | undefined;
     await eventually(
       async () => {
@@ -31,7 +29,11 @@ describe.each(databases)('a process that dies on %s', (name, createDatabase) => 
     return answer as Answer;
   };
 
-  const die = async (dieAt: Failpoint, request: (doomed: Shop['alice']) => Promise<Answer>) => {
+  const die = async (
+    shop: Shop,
+    dieAt: Failpoint,
+    request: (doomed: Shop['alice']) => Promise<Answer>,
+  ) => {
     const doomed = await startDoomedShop({
       database: shop.database.config,
       broker: shop.services.broker,
@@ -49,31 +51,38 @@ describe.each(databases)('a process that dies on %s', (name, createDatabase) => 
   // every start of a process takes a second or two, and every lease five: the corner on each database
   const deaths = everywhere.filter(([, at]) => name === 'SQLite' || at === 'step:after');
 
-  it.each(deaths)('%s', async (_when, dieAt, chargeAttempts) => {
-    const id = await shop.placed();
-    const once = key();
-    const changed = await shop.changes(async () => {
-      await die(dieAt, (doomed) => doomed.post(`/orders/${id}/pay`, once, { simulate: {} }));
-      expect((await shop.alice.get(`/orders/${id}`)).json.state).toBe('paying');
-      expect((await shop.pay(id, key())).status).toBe(409);
+  for (const [when, dieAt, chargeAttempts] of deaths) {
+    onShop(when, async (shop) => {
+      const id = await shop.placed();
+      const once = key();
+      const changed = await shop.changes(async () => {
+        await die(shop, dieAt, (doomed) =>
+          doomed.post(`/orders/${id}/pay`, once, { simulate: {} }),
+        );
+        expect((await shop.alice.get(`/orders/${id}`)).json.state).toBe('paying');
+        expect((await shop.pay(id, key())).status).toBe(409);
 
-      const answer = await payUntilDone(id, once);
-      expect([answer.status, answer.json.state, replayed(answer)]).toEqual([200, 'paid', false]);
-      const again = await shop.pay(id, once);
-      expect([again.text, replayed(again)]).toEqual([answer.text, true]);
+        const answer = await payUntilDone(shop, id, once);
+        expect([answer.status, answer.json.state, replayed(answer)]).toEqual([200, 'paid', false]);
+        const again = await shop.pay(id, once);
+        expect([again.text, replayed(again)]).toEqual([answer.text, true]);
+      });
+      expect(changed).toEqual({ chargeAttempts, charges: 1, payments: 1 });
     });
-    expect(changed).toEqual({ chargeAttempts, charges: 1, payments: 1 });
-  });
+  }
 
-  it('before an order is committed: nothing is left, and the key runs again at once', async () => {
-    const once = key();
-    expect(await shop.changes(() => die('commit:before', (doomed) => doomed.place(once)))).toEqual(
-      {},
-    );
-    const changed = await shop.changes(async () => {
-      const answer = await shop.alice.place(once);
-      expect([answer.status, replayed(answer)]).toEqual([201, false]);
-    });
-    expect(changed).toEqual({ orders: 1, tea: -2 });
-  });
+  onShop(
+    'before an order is committed: nothing is left, and the key runs again at once',
+    async (shop) => {
+      const once = key();
+      expect(
+        await shop.changes(() => die(shop, 'commit:before', (doomed) => doomed.place(once))),
+      ).toEqual({});
+      const changed = await shop.changes(async () => {
+        const answer = await shop.alice.place(once);
+        expect([answer.status, replayed(answer)]).toEqual([201, false]);
+      });
+      expect(changed).toEqual({ orders: 1, tea: -2 });
+    },
+  );
 });

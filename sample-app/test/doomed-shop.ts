@@ -1,13 +1,13 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import type { Failpoint } from '../../src/engine/failpoints.js';
 import type { DatabaseConfig } from '../src/database/database.options.js';
 import type { Broker } from '../src/messaging/broker.js';
 import { Client } from './client.js';
 
-const LOADER = fileURLToPath(new URL('./library-loader.mjs', import.meta.url));
-const SERVER = fileURLToPath(new URL('./shop-server.ts', import.meta.url));
+/** As global setup has compiled it. */
+const SERVER = join(process.env.TEST_PROGRAMS as string, 'sample-app/test/shop-server.js');
 
 export interface DoomedOptions {
   readonly database: DatabaseConfig;
@@ -25,7 +25,6 @@ export interface DoomedShop {
 /** Starts the application in a process of its own. */
 export async function startDoomedShop(options: DoomedOptions): Promise<DoomedShop> {
   const child = fork(SERVER, [JSON.stringify(options)], {
-    execArgv: ['--import', LOADER],
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
   const died = once(child, 'exit').then(([, signal]) => signal as NodeJS.Signals | null);

@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import type { TestDatabase } from './databases.js';
 
-const LOADER = fileURLToPath(new URL('./library-loader.mjs', import.meta.url));
-const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+/** As global setup has compiled it. */
+const MAIN = join(process.env.TEST_PROGRAMS as string, 'sample-app/src/main.js');
 
 export interface LabServer {
   readonly url: string;
@@ -19,7 +19,7 @@ export async function startLabServer({
   drop,
 }: TestDatabase): Promise<LabServer> {
   const { DATABASE_URL: _, BROKER_URL: __, NODE_OPTIONS: ___, ...env } = process.env;
-  const child = spawn(process.execPath, ['--import', LOADER, MAIN], {
+  const child = spawn(process.execPath, [MAIN], {
     env: {
       ...env,
       PORT: '0',

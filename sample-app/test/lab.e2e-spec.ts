@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import type { AxeResults } from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
-import { hasBrowser, launchBrowser, moduleOf } from '../../test/support/browser.js';
+import { hasBrowser, launchBrowser } from '../../test/support/browser.js';
 import type { Counters } from '../src/lab/lab.controller.js';
 import { databases } from './databases.js';
 import { startLabServer, type LabServer } from './lab-server.js';
@@ -58,12 +58,6 @@ inBrowser.each(places)('the Retry lab on %s', (name, create) => {
   beforeEach(async () => {
     tab = await browser.newPage();
     tab.setDefaultTimeout(TIMEOUT_MS);
-    // the application runs on the sources of the library here, which no browser understands
-    await tab.route(/\/client\/[\w-]+\.js$/, async (route) => {
-      const [, name] = /([\w-]+)\.js$/.exec(route.request().url()) as unknown as [string, string];
-      const body = await moduleOf(new URL(`../../src/client/${name}.ts`, import.meta.url));
-      await route.fulfill({ contentType: 'text/javascript', body });
-    });
     await tab.goto(server.url);
   });
   afterEach(() => tab.close());

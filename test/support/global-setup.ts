@@ -9,11 +9,11 @@
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { chown, mkdtemp, rm } from 'node:fs/promises';
+import { chown, mkdtemp, rm, symlink } from 'node:fs/promises';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { Redis } from 'ioredis';
 import mysql from 'mysql2/promise';
 import pg from 'pg';
@@ -45,7 +45,10 @@ export default async function globalSetup(): Promise<void> {
 /** What tests start in processes of its own, hundreds of times. */
 async function compilePrograms(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'idempotency-programs-'));
-  await compileInto(folder, ['src', 'test/support']);
+  await compileInto(folder, ['src', 'test/support', 'sample-app/src', 'sample-app/test']);
+  for (const page of ['src/dashboard/page', 'sample-app/public']) {
+    await symlink(resolve(page), join(folder, page));
+  }
   return folder;
 }
 
