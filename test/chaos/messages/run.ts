@@ -10,6 +10,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import pg from 'pg';
+import { buildServices } from '../build.js';
 import { startPostgres } from '../database/postgres.js';
 import { Random } from '../random.js';
 import { RabbitMq } from './rabbitmq.js';
@@ -23,8 +24,11 @@ const { values } = parseArgs({
 const seconds = Number(values.seconds ?? 10);
 const random = new Random(Number(values.seed ?? Math.floor(Math.random() * 2 ** 31)));
 
-const postgres = await startPostgres();
-const broker = await RabbitMq.start();
+const [build, postgres, broker] = await Promise.all([
+  buildServices(),
+  startPostgres(),
+  RabbitMq.start(),
+]);
 const databaseUrl = (postgres.options(postgres.port) as { url: string }).url;
 const database = new pg.Pool({ connectionString: databaseUrl });
 const common = { databaseUrl, brokerUrl: broker.url, queue: 'fulfilment' };
@@ -34,12 +38,12 @@ const options = (kind: ServiceOptions['kind'], dies: number): ServiceOptions => 
   dies,
 });
 // the first of each migrates the database
-const orders = [new Service(options('orders', 0.02))];
-const fulfilment = [new Service(options('fulfilment', 0.05))];
+const orders = [new Service(build.path, options('orders', 0.02))];
+const fulfilment = [new Service(build.path, options('fulfilment', 0.05))];
 await until(() => orders[0]?.port !== 0, 'the orders listen');
 await until(async () => (await count('sent_mail').catch(() => -1)) === 0, 'fulfilment is ready');
-orders.push(new Service(options('orders', 0.02)));
-fulfilment.push(new Service(options('fulfilment', 0.05)));
+orders.push(new Service(build.path, options('orders', 0.02)));
+fulfilment.push(new Service(build.path, options('fulfilment', 0.05)));
 
 await database.query('UPDATE stock SET quantity = 1000000000');
 
@@ -78,6 +82,7 @@ await Promise.all(services.map((service) => service.close()));
 await database.end();
 await broker.close();
 await postgres.close();
+await build.remove();
 const isGood = violations.length === 0 && caught.length > 0 && acknowledged.size > 0 && deaths > 0;
 process.exit(isGood ? 0 : 1);
 

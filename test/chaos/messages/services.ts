@@ -1,11 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 
-const LOADER = fileURLToPath(
-  new URL('../../../sample-app/test/library-loader.mjs', import.meta.url),
-);
-const SERVICE = fileURLToPath(new URL('./service.ts', import.meta.url));
 const START_MS = 30_000;
 
 export interface ServiceOptions {
@@ -27,7 +23,11 @@ export class Service {
   private isClosed = false;
   private readonly life: Promise<void>;
 
-  constructor(private readonly options: ServiceOptions) {
+  /** @param build where the services are compiled */
+  constructor(
+    private readonly build: string,
+    private readonly options: ServiceOptions,
+  ) {
     this.life = this.live();
   }
 
@@ -43,8 +43,9 @@ export class Service {
 
   private async live(): Promise<void> {
     while (!this.isClosed) {
-      const child = fork(SERVICE, [JSON.stringify(this.options)], {
-        execArgv: ['--import', LOADER],
+      const program = join(this.build, 'test/chaos/messages/service.js');
+      const child = fork(program, [JSON.stringify(this.options)], {
+        execArgv: [],
         stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
       });
       this.child = child;
