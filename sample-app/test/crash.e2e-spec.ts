@@ -9,11 +9,10 @@ import { Shop } from './shop.js';
 
 describe.each(databases)('a process that dies on %s', (name, createDatabase) => {
   /** Beside others, because it waits for a lease. The shop is another process, which goes on. */
-  const onShop = (title: string, body: (shop: Shop) => Promise<void>): void =>
-    it.concurrent(title, async () => {
-      const shop = await Shop.open(createDatabase);
-      await body(shop).finally(() => shop.close());
-    });
+  const onShop = (body: (shop: Shop) => Promise<void>) => async (): Promise<void> => {
+    const shop = await Shop.open(createDatabase);
+    await body(shop).finally(() => shop.close());
+  };
 
   /** As a client would: repeats the request until there is an outcome. */
   const payUntilDone = async (shop: Shop, id: string, once: RequestHeaders): Promise<Answer> => {
@@ -52,28 +51,35 @@ describe.each(databases)('a process that dies on %s', (name, createDatabase) => 
   const deaths = everywhere.filter(([, at]) => name === 'SQLite' || at === 'step:after');
 
   for (const [when, dieAt, chargeAttempts] of deaths) {
-    onShop(when, async (shop) => {
-      const id = await shop.placed();
-      const once = key();
-      const changed = await shop.changes(async () => {
-        await die(shop, dieAt, (doomed) =>
-          doomed.post(`/orders/${id}/pay`, once, { simulate: {} }),
-        );
-        expect((await shop.alice.get(`/orders/${id}`)).json.state).toBe('paying');
-        expect((await shop.pay(id, key())).status).toBe(409);
+    it.concurrent(
+      when,
+      onShop(async (shop) => {
+        const id = await shop.placed();
+        const once = key();
+        const changed = await shop.changes(async () => {
+          await die(shop, dieAt, (doomed) =>
+            doomed.post(`/orders/${id}/pay`, once, { simulate: {} }),
+          );
+          expect((await shop.alice.get(`/orders/${id}`)).json.state).toBe('paying');
+          expect((await shop.pay(id, key())).status).toBe(409);
 
-        const answer = await payUntilDone(shop, id, once);
-        expect([answer.status, answer.json.state, replayed(answer)]).toEqual([200, 'paid', false]);
-        const again = await shop.pay(id, once);
-        expect([again.text, replayed(again)]).toEqual([answer.text, true]);
-      });
-      expect(changed).toEqual({ chargeAttempts, charges: 1, payments: 1 });
-    });
+          const answer = await payUntilDone(shop, id, once);
+          expect([answer.status, answer.json.state, replayed(answer)]).toEqual([
+            200,
+            'paid',
+            false,
+          ]);
+          const again = await shop.pay(id, once);
+          expect([again.text, replayed(again)]).toEqual([answer.text, true]);
+        });
+        expect(changed).toEqual({ chargeAttempts, charges: 1, payments: 1 });
+      }),
+    );
   }
 
-  onShop(
+  it.concurrent(
     'before an order is committed: nothing is left, and the key runs again at once',
-    async (shop) => {
+    onShop(async (shop) => {
       const once = key();
       expect(
         await shop.changes(() => die(shop, 'commit:before', (doomed) => doomed.place(once))),
@@ -83,6 +89,6 @@ describe.each(databases)('a process that dies on %s', (name, createDatabase) => 
         expect([answer.status, replayed(answer)]).toEqual([201, false]);
       });
       expect(changed).toEqual({ orders: 1, tea: -2 });
-    },
+    }),
   );
 });

@@ -4,7 +4,7 @@ import type { Failpoint } from '../../src/engine/failpoints.js';
 import { TypeOrmStore } from '../../src/stores/typeorm/typeorm.store.js';
 import { createTestDatabase, availableDialects, type TestDatabase } from '../support/databases.js';
 import { eventually, send, untilDone, type RawResponse } from '../support/http.js';
-import { createEffects, effectsOf, startShop, testShops, type Shop } from '../support/shop.js';
+import { createEffects, effectsOf, startShop, withShops, type Shop } from '../support/shop.js';
 import type { ShopOptions } from '../support/shop-process.js';
 
 const LEASE_MS = 1_000;
@@ -53,9 +53,9 @@ describe.each(dialects)('several processes on one database: %s', (dialect) => {
   const orderUntilDone = async (shop: Shop, name: string, holdMs?: number): Promise<RawResponse> =>
     untilDone(() => order(shop, name, holdMs));
 
-  testShops(
+  it.concurrent(
     'fifty at once over three applications have one effect and one answer',
-    async (shops) => {
+    withShops(async (shops) => {
       const idempotency = { onConcurrent: 'wait', lease: '30s', waitTimeout: '20s' } as const;
       const three = await Promise.all(
         (['express', 'express', 'fastify'] as const).map((platform) =>
@@ -72,7 +72,7 @@ describe.each(dialects)('several processes on one database: %s', (dialect) => {
       expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
       expect(answers[0]?.json<{ id: string }>().id).toBe(effects[0]);
       expect(answers.filter((answer) => answer.header('idempotent-replayed'))).toHaveLength(49);
-    },
+    }),
   );
 
   const everywhere: [diesAt: Failpoint, effectsAfterRetry: number, retryIsReplay: boolean][] = [
@@ -89,39 +89,45 @@ describe.each(dialects)('several processes on one database: %s', (dialect) => {
   const deaths = everywhere.filter(([at]) => dialect === 'postgres' || corners.includes(at));
 
   for (const [dieAt, count, replays] of deaths) {
-    testShops(`kill -9 at ${dieAt}: the key is claimable once the lease is over`, async (shops) => {
-      const name = randomUUID();
-      const doomed = await start(shops, { dieAt });
-      await expect(order(doomed, name)).rejects.toThrow('ended before a response');
-      await doomed.exited;
+    it.concurrent(
+      `kill -9 at ${dieAt}: the key is claimable once the lease is over`,
+      withShops(async (shops) => {
+        const name = randomUUID();
+        const doomed = await start(shops, { dieAt });
+        await expect(order(doomed, name)).rejects.toThrow('ended before a response');
+        await doomed.exited;
 
-      const answer = await orderUntilDone(other, name);
-      expect(answer.status).toBe(201);
-      expect(answer.header('idempotent-replayed')).toBe(replays ? 'true' : undefined);
-      const effects = await effectsOf(observer, name);
-      expect(effects).toHaveLength(count);
-      expect(effects).toContain(answer.json<{ id: string }>().id);
+        const answer = await orderUntilDone(other, name);
+        expect(answer.status).toBe(201);
+        expect(answer.header('idempotent-replayed')).toBe(replays ? 'true' : undefined);
+        const effects = await effectsOf(observer, name);
+        expect(effects).toHaveLength(count);
+        expect(effects).toContain(answer.json<{ id: string }>().id);
 
-      const again = await order(other, name);
-      expect(again.text).toBe(answer.text);
-      expect(again.header('idempotent-replayed')).toBe('true');
-      expect(await effectsOf(observer, name)).toHaveLength(count);
-    });
+        const again = await order(other, name);
+        expect(again.text).toBe(answer.text);
+        expect(again.header('idempotent-replayed')).toBe('true');
+        expect(await effectsOf(observer, name)).toHaveLength(count);
+      }),
+    );
   }
 
-  testShops('while a killed owner may still be alive, a retry is told to wait', async (shops) => {
-    const name = randomUUID();
-    const doomed = await start(shops, { dieAt: 'handler:before', idempotency: { lease: '20s' } });
-    await expect(order(doomed, name)).rejects.toThrow();
-    const answer = await order(other, name);
-    expect(answer.status).toBe(409);
-    expect(answer.json()).toMatchObject({ code: 'IDEMPOTENCY_IN_PROGRESS', retryable: true });
-    expect(Number(answer.header('retry-after'))).toBeGreaterThanOrEqual(1);
-  });
+  it.concurrent(
+    'while a killed owner may still be alive, a retry is told to wait',
+    withShops(async (shops) => {
+      const name = randomUUID();
+      const doomed = await start(shops, { dieAt: 'handler:before', idempotency: { lease: '20s' } });
+      await expect(order(doomed, name)).rejects.toThrow();
+      const answer = await order(other, name);
+      expect(answer.status).toBe(409);
+      expect(answer.json()).toMatchObject({ code: 'IDEMPOTENCY_IN_PROGRESS', retryable: true });
+      expect(Number(answer.header('retry-after'))).toBeGreaterThanOrEqual(1);
+    }),
+  );
 
-  testShops(
+  it.concurrent(
     'an owner that slept past its lease answers with the outcome of its successor',
-    async (shops) => {
+    withShops(async (shops) => {
       const name = randomUUID();
       const sleeper = await start(shops);
       const effect = sleeper.nextEffect();
@@ -137,47 +143,53 @@ describe.each(dialects)('several processes on one database: %s', (dialect) => {
       expect(zombie.status).toBe(201);
       expect(zombie.text).toBe(answer.text);
       expect(zombie.header('idempotent-replayed')).toBe('true');
-    },
+    }),
   );
 
-  testShops('a handler that takes longer than its lease keeps it', async (shops) => {
-    const name = randomUUID();
-    const slow = await start(shops);
-    const holdMs = LEASE_MS * 2.5;
-    const effect = slow.nextEffect();
-    const first = order(slow, name, holdMs);
-    await effect;
-    let isDone = false;
-    void first.then(() => (isDone = true));
-    let refused = 0;
-    await eventually(
-      async () => {
-        const { status } = await order(other, name, holdMs);
-        refused += status === 409 ? 1 : 0;
-        return isDone;
-      },
-      'the slow handler to end',
-      10_000,
-    );
-    expect((await first).json()).toMatchObject({ attempt: 1, lost: false });
-    expect(refused).toBeGreaterThan(1);
-    expect(await effectsOf(observer, name)).toHaveLength(1);
-  });
+  it.concurrent(
+    'a handler that takes longer than its lease keeps it',
+    withShops(async (shops) => {
+      const name = randomUUID();
+      const slow = await start(shops);
+      const holdMs = LEASE_MS * 2.5;
+      const effect = slow.nextEffect();
+      const first = order(slow, name, holdMs);
+      await effect;
+      let isDone = false;
+      void first.then(() => (isDone = true));
+      let refused = 0;
+      await eventually(
+        async () => {
+          const { status } = await order(other, name, holdMs);
+          refused += status === 409 ? 1 : 0;
+          return isDone;
+        },
+        'the slow handler to end',
+        10_000,
+      );
+      expect((await first).json()).toMatchObject({ attempt: 1, lost: false });
+      expect(refused).toBeGreaterThan(1);
+      expect(await effectsOf(observer, name)).toHaveLength(1);
+    }),
+  );
 
-  testShops('SIGTERM lets a running request end and record its outcome', async (shops) => {
-    const name = randomUUID();
-    const stopped = await start(shops);
-    const effect = stopped.nextEffect();
-    const first = order(stopped, name, 300);
-    await effect;
-    stopped.kill('SIGTERM');
-    const answer = await first;
-    await stopped.exited;
-    expect(answer.status).toBe(201);
-    const again = await order(other, name, 300);
-    expect(again.text).toBe(answer.text);
-    expect(again.header('idempotent-replayed')).toBe('true');
-  });
+  it.concurrent(
+    'SIGTERM lets a running request end and record its outcome',
+    withShops(async (shops) => {
+      const name = randomUUID();
+      const stopped = await start(shops);
+      const effect = stopped.nextEffect();
+      const first = order(stopped, name, 300);
+      await effect;
+      stopped.kill('SIGTERM');
+      const answer = await first;
+      await stopped.exited;
+      expect(answer.status).toBe(201);
+      const again = await order(other, name, 300);
+      expect(again.text).toBe(answer.text);
+      expect(again.header('idempotent-replayed')).toBe('true');
+    }),
+  );
 
   it('leaves nothing half-written', async () => {
     const states = (await store.list({ limit: 1_000 })).map(({ state }) => state);

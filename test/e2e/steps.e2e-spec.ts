@@ -3,7 +3,7 @@ import type { DataSource } from 'typeorm';
 import { TypeOrmStore } from '../../src/stores/typeorm/typeorm.store.js';
 import { createTestDatabase, availableDialects, type TestDatabase } from '../support/databases.js';
 import { send, untilDone, type RawResponse } from '../support/http.js';
-import { createEffects, effectsOf, startShop, testShops, type Shop } from '../support/shop.js';
+import { createEffects, effectsOf, startShop, withShops, type Shop } from '../support/shop.js';
 import type { ShopOptions } from '../support/shop-process.js';
 
 const LEASE_MS = 1_000;
@@ -65,9 +65,9 @@ describe.each(dialects)('steps on %s', (dialect) => {
     return counts;
   };
 
-  testShops(
+  it.concurrent(
     'kill -9 between two steps: the retry resumes behind the finished one',
-    async (shops) => {
+    withShops(async (shops) => {
       const body = { name: randomUUID(), holdAfter: 'charge' };
       const doomed = await start(shops);
       const effect = doomed.nextEffect();
@@ -85,7 +85,7 @@ describe.each(dialects)('steps on %s', (dialect) => {
       expect(await counted(body.name)).toEqual({ reserve: 1, charge: 1, mail: 1 });
       const again = await order(other, body);
       expect([again.text, again.header('idempotent-replayed')]).toEqual([answer.text, 'true']);
-    },
+    }),
   );
 
   const deaths = [
@@ -93,31 +93,37 @@ describe.each(dialects)('steps on %s', (dialect) => {
     ['step:before', 2],
   ] as const;
   for (const [dieAt, count] of deaths) {
-    testShops(`kill -9 at ${dieAt}: the step has run ${count} times in the end`, async (shops) => {
-      const body = { name: randomUUID() };
-      const doomed = await start(shops, { dieAt });
-      await expect(order(doomed, body)).rejects.toThrow('ended before a response');
-      await doomed.exited;
-      const answer = await orderUntilDone(other, body);
-      expect(answer.status).toBe(201);
-      expect(await counted(body.name)).toEqual({ reserve: count, charge: 1, mail: 1 });
-    });
+    it.concurrent(
+      `kill -9 at ${dieAt}: the step has run ${count} times in the end`,
+      withShops(async (shops) => {
+        const body = { name: randomUUID() };
+        const doomed = await start(shops, { dieAt });
+        await expect(order(doomed, body)).rejects.toThrow('ended before a response');
+        await doomed.exited;
+        const answer = await orderUntilDone(other, body);
+        expect(answer.status).toBe(201);
+        expect(await counted(body.name)).toEqual({ reserve: count, charge: 1, mail: 1 });
+      }),
+    );
   }
 
-  testShops('a throw after a finished step: the retry resumes behind it, at once', async () => {
-    const body = { name: randomUUID(), failAfter: 'charge' };
-    expect((await order(other, body)).status).toBe(500);
-    expect(await counted(body.name)).toEqual({ reserve: 1, charge: 1, mail: 0 });
-    const [charged] = await effectsOf(observer, `${body.name} charge`);
-    const answer = await order(other, body);
-    expect(answer.status).toBe(201);
-    expect(answer.json<Placed>().charge.id).toBe(charged);
-    expect(await counted(body.name)).toEqual({ reserve: 1, charge: 1, mail: 1 });
-  });
+  it.concurrent(
+    'a throw after a finished step: the retry resumes behind it, at once',
+    withShops(async () => {
+      const body = { name: randomUUID(), failAfter: 'charge' };
+      expect((await order(other, body)).status).toBe(500);
+      expect(await counted(body.name)).toEqual({ reserve: 1, charge: 1, mail: 0 });
+      const [charged] = await effectsOf(observer, `${body.name} charge`);
+      const answer = await order(other, body);
+      expect(answer.status).toBe(201);
+      expect(answer.json<Placed>().charge.id).toBe(charged);
+      expect(await counted(body.name)).toEqual({ reserve: 1, charge: 1, mail: 1 });
+    }),
+  );
 
-  testShops(
+  it.concurrent(
     'another request with the key of kept steps is refused, and takes nothing from them',
-    async () => {
+    withShops(async () => {
       const body = { name: randomUUID(), failAfter: 'reserve' };
       expect((await order(other, body)).status).toBe(500);
       const key = `key-${body.name}`;
@@ -126,29 +132,32 @@ describe.each(dialects)('steps on %s', (dialect) => {
       expect(await counted('other')).toEqual({ reserve: 0, charge: 0, mail: 0 });
       expect((await order(other, body)).status).toBe(201);
       expect(await counted(body.name)).toEqual({ reserve: 1, charge: 1, mail: 1 });
-    },
+    }),
   );
 
-  testShops('a zombie cannot record the step that it slept in', async (shops) => {
-    const body = { name: randomUUID(), holdAfter: 'inside charge', holdMs: 100 };
-    const sleeper = await start(shops);
-    const effect = sleeper.nextEffect();
-    const late = order(sleeper, body);
-    await effect;
-    sleeper.kill('SIGSTOP');
-    const answer = await orderUntilDone(other, body);
-    sleeper.kill('SIGCONT');
-    const zombie = await late;
+  it.concurrent(
+    'a zombie cannot record the step that it slept in',
+    withShops(async (shops) => {
+      const body = { name: randomUUID(), holdAfter: 'inside charge', holdMs: 100 };
+      const sleeper = await start(shops);
+      const effect = sleeper.nextEffect();
+      const late = order(sleeper, body);
+      await effect;
+      sleeper.kill('SIGSTOP');
+      const answer = await orderUntilDone(other, body);
+      sleeper.kill('SIGCONT');
+      const zombie = await late;
 
-    expect(answer.status).toBe(201);
-    const placed = answer.json<Placed>();
-    expect(placed.attempt).toBe(2);
-    expect(await counted(body.name)).toEqual({ reserve: 1, charge: 2, mail: 1 });
-    // both charges carried the same derived key; the answer is of the one that counts
-    expect(await effectsOf(observer, `${body.name} charge`)).toContain(placed.charge.id);
-    expect([zombie.status, zombie.text]).toEqual([201, answer.text]);
-    expect(zombie.header('idempotent-replayed')).toBe('true');
-  });
+      expect(answer.status).toBe(201);
+      const placed = answer.json<Placed>();
+      expect(placed.attempt).toBe(2);
+      expect(await counted(body.name)).toEqual({ reserve: 1, charge: 2, mail: 1 });
+      // both charges carried the same derived key; the answer is of the one that counts
+      expect(await effectsOf(observer, `${body.name} charge`)).toContain(placed.charge.id);
+      expect([zombie.status, zombie.text]).toEqual([201, answer.text]);
+      expect(zombie.header('idempotent-replayed')).toBe('true');
+    }),
+  );
 
   it('leaves no steps behind an outcome', async () => {
     const rows = await observer

@@ -61,53 +61,61 @@ class Relays {
 }
 
 describe.each(shared)('relays in several processes on %s', (dialect) => {
-  /** Beside the others: most of the time they wait, for leases and for processes that start. */
-  const onRelays = (name: string, body: (relays: Relays) => Promise<void>): void =>
-    it.concurrent(name, async () => {
-      const relays = await Relays.on(dialect);
-      await body(relays).finally(() => relays.close());
-    });
+  // beside each other: most of the time they wait, for leases and for processes that start
+  const onRelays = (body: (relays: Relays) => Promise<void>) => async (): Promise<void> => {
+    const relays = await Relays.on(dialect);
+    await body(relays).finally(() => relays.close());
+  };
 
-  onRelays('take over what one that was killed was sending, with the same id', async (all) => {
-    const { writer, reports } = all;
-    const relays = await Promise.all([all.start(), all.start()]);
-    const orderingKey = 'one';
-    const id = await writer.outbox.emit('p', 'hang', { orderingKey });
-    await writer.outbox.emit('p', 'behind', { orderingKey });
-    await soon(() => expect(reports).toHaveLength(1));
-    const [killed, other] =
-      relays[0].pid === reports[0]!.pid ? relays : ([...relays].reverse() as typeof relays);
-    await all.kill(killed);
-    await soon(() => expect(reports).toHaveLength(2));
-    expect(reports).toEqual([
-      { id, payload: 'hang', attempt: 1, pid: killed.pid },
-      { id, payload: 'hang', attempt: 2, pid: other.pid },
-    ]);
-  });
+  it.concurrent(
+    'take over what one that was killed was sending, with the same id',
+    onRelays(async (all) => {
+      const { writer, reports } = all;
+      const relays = await Promise.all([all.start(), all.start()]);
+      const orderingKey = 'one';
+      const id = await writer.outbox.emit('p', 'hang', { orderingKey });
+      await writer.outbox.emit('p', 'behind', { orderingKey });
+      await soon(() => expect(reports).toHaveLength(1));
+      const [killed, other] =
+        relays[0].pid === reports[0]!.pid ? relays : ([...relays].reverse() as typeof relays);
+      await all.kill(killed);
+      await soon(() => expect(reports).toHaveLength(2));
+      expect(reports).toEqual([
+        { id, payload: 'hang', attempt: 1, pid: killed.pid },
+        { id, payload: 'hang', attempt: 2, pid: other.pid },
+      ]);
+    }),
+  );
 
-  onRelays('park a message that kills them all', async (all) => {
-    const { writer, reports } = all;
-    await writer.outbox.emit('p', 'hang');
-    for (let n = 1; n <= 2; n += 1) {
-      const relay = await all.start({ max: 2 });
-      await soon(() => expect(reports).toHaveLength(n));
-      await all.kill(relay);
-    }
-    await all.start({ max: 2 });
-    await soon(async () =>
-      expect(await writer.outbox.listParked()).toMatchObject([{ lastError: 'UnfinishedError' }]),
-    );
-    expect(reports).toHaveLength(2);
-  });
+  it.concurrent(
+    'park a message that kills them all',
+    onRelays(async (all) => {
+      const { writer, reports } = all;
+      await writer.outbox.emit('p', 'hang');
+      for (let n = 1; n <= 2; n += 1) {
+        const relay = await all.start({ max: 2 });
+        await soon(() => expect(reports).toHaveLength(n));
+        await all.kill(relay);
+      }
+      await all.start({ max: 2 });
+      await soon(async () =>
+        expect(await writer.outbox.listParked()).toMatchObject([{ lastError: 'UnfinishedError' }]),
+      );
+      expect(reports).toHaveLength(2);
+    }),
+  );
 
-  onRelays('send each message once between them while none dies', async (all) => {
-    const { writer, reports, stage } = all;
-    await Promise.all([all.start(), all.start()]);
-    const ids = await Promise.all(
-      Array.from({ length: 300 }, (_, n) => writer.outbox.emit('p', n)),
-    );
-    await soon(async () => expect(await stage.rows()).toEqual([]));
-    await soon(() => expect(reports).toHaveLength(ids.length));
-    expect(reports.map(({ id }) => id).sort()).toEqual([...ids].sort());
-  });
+  it.concurrent(
+    'send each message once between them while none dies',
+    onRelays(async (all) => {
+      const { writer, reports, stage } = all;
+      await Promise.all([all.start(), all.start()]);
+      const ids = await Promise.all(
+        Array.from({ length: 300 }, (_, n) => writer.outbox.emit('p', n)),
+      );
+      await soon(async () => expect(await stage.rows()).toEqual([]));
+      await soon(() => expect(reports).toHaveLength(ids.length));
+      expect(reports.map(({ id }) => id).sort()).toEqual([...ids].sort());
+    }),
+  );
 });

@@ -14,15 +14,14 @@ const shared = ledgerPaths().filter((path) => path !== 'sqlite');
 
 describe.each(shared)('owners in several processes on %s', (path) => {
   const isSqlite = path === 'sqlite-file';
-  /** Some at a time: a case waits for leases and for processes that start. */
-  const onStage = (name: string, body: (stage: OwnerStage) => Promise<void>): void =>
-    it.concurrent(name, () => onOwnerStage(path, body), 60_000);
+  // some at a time: a case waits for leases and for processes that start
+  const onStage = (body: (stage: OwnerStage) => Promise<void>) => () => onOwnerStage(path, body);
   const inProgress = { code: 'IDEMPOTENCY_IN_PROGRESS' };
 
   if (!isSqlite) {
-    onStage(
+    it.concurrent(
       'gives the key up when the owner is paused for longer than its lease',
-      async ({ ledger, key, start, run }) => {
+      onStage(async ({ ledger, key, start, run }) => {
         const owner = await start({ lease: '1s' });
         owner.send({ key });
         expect(await message(owner)).toBe('inside');
@@ -39,12 +38,12 @@ describe.each(shared)('owners in several processes on %s', (path) => {
         expect(await ledger.committed()).toEqual([`${key}-mine`]);
         owner.send({ key });
         expect(await message(owner)).toEqual({ value: 'mine' });
-      },
+      }),
     );
 
-    onStage(
+    it.concurrent(
       'keeps an owner alive that is busy elsewhere for longer than its lease',
-      async ({ ledger, key, start, run }) => {
+      onStage(async ({ ledger, key, start, run }) => {
         const owner = await start({ lease: '1s' });
         owner.send({ key });
         expect(await message(owner)).toBe('inside');
@@ -56,12 +55,12 @@ describe.each(shared)('owners in several processes on %s', (path) => {
         expect(await message(owner)).toEqual({ value: owner.pid });
         expect(await run()).toBe(owner.pid);
         expect(await ledger.committed()).toEqual([`${key}-1`, `${key}-2`]);
-      },
+      }),
     );
 
-    onStage(
+    it.concurrent(
       'is told within a moment of an owner elsewhere, and holds nothing',
-      async ({ ledger, key, start, run }) => {
+      onStage(async ({ ledger, key, start, run }) => {
         const owner = await start();
         owner.send({ key });
         expect(await message(owner)).toBe('inside');
@@ -71,12 +70,12 @@ describe.each(shared)('owners in several processes on %s', (path) => {
         expect(await transactionsOf(ledger, path)).toBe(1);
         owner.send({});
         expect(await message(owner)).toEqual({ value: owner.pid });
-      },
+      }),
     );
 
-    onStage(
+    it.concurrent(
       'runs nothing beside an owner that it waits for, and takes over what it undid',
-      async ({ ledger, key, start, run }) => {
+      onStage(async ({ ledger, key, start, run }) => {
         const owner = await start();
         owner.send({ key });
         expect(await message(owner)).toBe('inside');
@@ -88,13 +87,13 @@ describe.each(shared)('owners in several processes on %s', (path) => {
         expect(await message(owner)).toEqual({ error: 'told to fail' });
         expect(await waiting).toBe('mine');
         expect(await ledger.committed()).toEqual([`${key}-mine`]);
-      },
+      }),
     );
   }
 
-  onStage(
+  it.concurrent(
     'answers who waits with the outcome of another process',
-    async ({ ledger, key, start, run }) => {
+    onStage(async ({ ledger, key, start, run }) => {
       const owner = await start();
       owner.send({ key });
       expect(await message(owner)).toBe('inside');
@@ -103,24 +102,27 @@ describe.each(shared)('owners in several processes on %s', (path) => {
       expect(await message(owner)).toEqual({ value: owner.pid });
       expect(await waiting).toBe(owner.pid);
       expect(await ledger.committed()).toEqual([`${key}-1`, `${key}-2`]);
-    },
+    }),
   );
 
-  onStage('leaves nothing of an owner that dies', async ({ ledger, key, start, run }) => {
-    const owner = await start();
-    owner.send({ key });
-    expect(await message(owner)).toBe('inside');
-    const died = once(owner, 'exit');
-    owner.kill('SIGKILL');
-    await died;
-    expect(await run({ onConcurrent: 'wait', waitTimeout: '10s' })).toBe('mine');
-    expect(await ledger.committed()).toEqual([`${key}-mine`]);
-  });
+  it.concurrent(
+    'leaves nothing of an owner that dies',
+    onStage(async ({ ledger, key, start, run }) => {
+      const owner = await start();
+      owner.send({ key });
+      expect(await message(owner)).toBe('inside');
+      const died = once(owner, 'exit');
+      owner.kill('SIGKILL');
+      await died;
+      expect(await run({ onConcurrent: 'wait', waitTimeout: '10s' })).toBe('mine');
+      expect(await ledger.committed()).toEqual([`${key}-mine`]);
+    }),
+  );
 
   for (const order of [{ exits: true }, undefined]) {
-    onStage(
+    it.concurrent(
       `parks what ends every process that runs it, however it does (${JSON.stringify(order)})`,
-      async ({ ledger, key, start, run }) => {
+      onStage(async ({ ledger, key, start, run }) => {
         const attempts = { max: 2 };
         const given = { lease: '1s', onConcurrent: 'wait', attempts } as const;
         // each has to wait until the lease of the one before is over
@@ -142,21 +144,25 @@ describe.each(shared)('owners in several processes on %s', (path) => {
         expect(await ledger.committed()).toEqual([]);
         await ledger.service.redrive({ key });
         expect(await run({ attempts })).toBe('mine');
-      },
+      }),
+      60_000,
     );
   }
 
-  onStage('lets one of several processes run each key', async ({ ledger, key, start }) => {
-    const owners = await Promise.all([1, 2, 3].map(() => start({ onConcurrent: 'wait' })));
-    for (let round = 0; round < 5; round += 1) {
-      const name = `${key}-${round}`;
-      const answers = owners.map((owner) => answer(owner));
-      for (const owner of owners) owner.send({ key: name });
-      const values = await Promise.all(answers);
-      expect(new Set(values).size).toBe(1);
-    }
-    expect(await ledger.committed()).toHaveLength(10);
-  });
+  it.concurrent(
+    'lets one of several processes run each key',
+    onStage(async ({ ledger, key, start }) => {
+      const owners = await Promise.all([1, 2, 3].map(() => start({ onConcurrent: 'wait' })));
+      for (let round = 0; round < 5; round += 1) {
+        const name = `${key}-${round}`;
+        const answers = owners.map((owner) => answer(owner));
+        for (const owner of owners) owner.send({ key: name });
+        const values = await Promise.all(answers);
+        expect(new Set(values).size).toBe(1);
+      }
+      expect(await ledger.committed()).toHaveLength(10);
+    }),
+  );
 });
 
 describe.each(shared.filter((path) => path !== 'sqlite-file'))('the session on %s', (path) => {

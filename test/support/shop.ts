@@ -57,15 +57,12 @@ export async function startShop(
   };
 }
 
-/**
- * A test beside the ones around it, because most of the time it waits: for leases, and for processes that start. Its
- * applications end with it.
- */
-export function testShops(name: string, body: (shops: Shop[]) => Promise<void>): void {
-  it.concurrent(name, async () => {
+/** A test whose applications end with it. It can run beside others, as most of the time it waits. */
+export function withShops(body: (shops: Shop[]) => Promise<void>): () => Promise<void> {
+  return async () => {
     const shops: Shop[] = [];
     await body(shops).finally(() => killAll(shops));
-  });
+  };
 }
 
 /** Kills applications, and empties the list of them. */
