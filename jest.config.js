@@ -54,6 +54,7 @@ export default {
   maxConcurrency: 3,
   // Jest reads it here only; in a project it has no effect.
   workerIdleMemoryLimit: '512MB',
+  testSequencer: '<rootDir>/test/support/longest-first.mjs',
   reporters: ['default', '<rootDir>/test/support/reporter.mjs'],
   // The babel provider counts the helpers that decorators compile to as branches of ours.
   coverageProvider: 'v8',
