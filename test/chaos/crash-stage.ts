@@ -63,7 +63,8 @@ export class CrashStage {
 
   /** After a case that went well: who has survived it can be struck again. */
   keep(victim: Actor): void {
-    if (victim.process.signalCode === null) this.unhurt.push(victim);
+    const { exitCode, signalCode } = victim.process;
+    if (exitCode === null && signalCode === null) this.unhurt.push(victim);
   }
 
   /** Whatever passes the point next is struck. `struck` resolves when that has happened. */
