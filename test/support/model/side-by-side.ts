@@ -2,18 +2,27 @@ import { describeIdempotencyStore, type StoreUnderTest } from '../../../src/test
 
 interface Case {
   readonly title: string;
+  readonly group: string;
   run(): Promise<void>;
 }
 
+/** Those in which most cases wait until a lease or an outcome is over. */
+const WAITING = [
+  'leases and expiry',
+  'settling',
+  'attempts that are counted',
+  'effects that have begun',
+];
+
 /**
- * Registers the store contract with some cases at a time, because many of them wait in real time. Each has to be
- * given a store of its own.
+ * Registers the store contract for a store on a clock that goes by itself: the cases that wait run some at a time, and
+ * the others alone, as they measure by that clock. Each has to be given a store of its own.
  */
 export function describeSideBySide(name: string, factory: () => Promise<StoreUnderTest>): void {
-  const titles = casesOf(name, factory).map(({ title }) => title);
-  it.concurrent.each(titles.map((title, index) => [title, index] as const))('%s', (_title, index) =>
-    casesOf(name, factory)[index]!.run(),
-  );
+  for (const [index, { title, group }] of casesOf(name, factory).entries()) {
+    const register = WAITING.includes(group) ? it.concurrent : it;
+    register(title, () => casesOf(name, factory)[index]!.run());
+  }
 }
 
 /** All cases, around one variable that holds the store: only one of them can run. */
@@ -35,7 +44,7 @@ function casesOf(name: string, factory: () => Promise<StoreUnderTest>): Case[] {
         await before();
         await body().finally(after);
       };
-      cases.push({ title: [...path, title].join(' '), run });
+      cases.push({ title: [...path, title].join(' '), group: path.at(-1)!, run });
     },
   });
   return cases;
