@@ -13,6 +13,7 @@ const folder = await mkdtemp(join(tmpdir(), 'idempotency-docs-'));
 const before = { ...process.env };
 
 process.env.DATABASE = join(folder, 'shop.sqlite');
+process.env.MAIN = page.pathOf('main.ts');
 // processes that an example starts run the sources
 process.env.NODE_OPTIONS = `${before.NODE_OPTIONS ?? ''} --import=${LOADER}`;
 

@@ -7,6 +7,8 @@ import { examplesOf } from '../../tools/doc-examples.mjs';
 export interface Examples {
   /** Imports the block whose first line is `// file: name.ts`. */
   load<T>(name: string): Promise<T>;
+  /** Where a block is, for a process that runs it. */
+  pathOf(name: string): string;
   remove(): Promise<void>;
 }
 
@@ -22,6 +24,7 @@ export async function examples(page: string): Promise<Examples> {
     await writeFile(file, code);
   }
   return {
+    pathOf: (name) => join(folder, name),
     load: (name) => import(pathToFileURL(join(folder, name)).href),
     remove: () => rm(folder, { recursive: true }),
   };
