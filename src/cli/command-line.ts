@@ -106,8 +106,9 @@ function parsed(args: readonly string[]) {
   try {
     return parse(args);
   } catch (error) {
-    // node's own sentence about what was written
-    throw new UsageError((error as Error).message.replaceAll('\n', ' '));
+    // what Node adds to its sentence is about arguments, of which no command has any
+    const [said = ''] = (error as Error).message.split(/\.? To specify |\.?\n/);
+    throw new UsageError(`${said.replace(/^Unknown/, 'There is no')}. See --help.`);
   }
 }
 

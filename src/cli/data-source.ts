@@ -1,6 +1,12 @@
 import { extname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { DataSource, InstanceChecker, type DataSourceOptions, type Logger } from 'typeorm';
+import {
+  DataSource,
+  DriverPackageNotInstalledError,
+  InstanceChecker,
+  type DataSourceOptions,
+  type Logger,
+} from 'typeorm';
 import { describeCause } from '../describe-cause.js';
 import type { Values } from './command-line.js';
 import { Refusal, UsageError } from './failures.js';
@@ -35,7 +41,7 @@ export async function connect(
     throw new UsageError('Write either -d <data-source file> or --url <url>.');
   }
   const dataSource =
-    file === undefined ? new DataSource(optionsOf(url as string)) : await dataSourceIn(file);
+    file === undefined ? dataSourceAt(optionsOf(url as string)) : await dataSourceIn(file);
   try {
     if (dataSource.isInitialized) await dataSource.destroy();
     return await dataSource.setOptions({ ...CONNECTION_ONLY, migrations }).initialize();
@@ -69,6 +75,14 @@ function optionsOf(url: string): DataSourceOptions {
   }
 }
 
+function dataSourceAt(options: DataSourceOptions): DataSource {
+  try {
+    return new DataSource(options);
+  } catch (error) {
+    throw withoutDriver(error) ?? error;
+  }
+}
+
 async function dataSourceIn(file: string): Promise<DataSource> {
   const exported = await load(file);
   const found = new Set<DataSource>();
@@ -95,12 +109,29 @@ async function load(file: string): Promise<Record<string, unknown>> {
   try {
     return (await import(pathToFileURL(resolve(file)).href)) as Record<string, unknown>;
   } catch (error) {
-    const hint = /^\.[cm]?ts$/.test(extname(file))
-      ? `Node loads TypeScript with a loader: NODE_OPTIONS='--import tsx' npx nestjs-idempotency … Or name the ` +
-        'compiled file.'
-      : 'Check its path and its imports.';
-    throw new Refusal(
-      `'${file}' cannot be loaded${describeCause(new Error('', { cause: error }))}. ${hint}`,
+    throw (
+      withoutDriver(error) ??
+      new Refusal(
+        `'${file}' cannot be loaded${describeCause(new Error('', { cause: error }))}. ` +
+          whatToDo(file, error),
+      )
     );
   }
+}
+
+function whatToDo(file: string, error: unknown): string {
+  if (/^\.[cm]?ts$/.test(extname(file))) {
+    return (
+      `Node loads TypeScript with a loader: NODE_OPTIONS='--import tsx' npx nestjs-idempotency … Or name the ` +
+      'compiled file.'
+    );
+  }
+  return (error as { code?: unknown } | undefined)?.code === 'ERR_MODULE_NOT_FOUND'
+    ? 'Check its path and its imports.'
+    : `To see why, run: node ${file}`;
+}
+
+/** TypeORM's sentence names the package to install, and nothing else. */
+function withoutDriver(error: unknown): Refusal | undefined {
+  return error instanceof DriverPackageNotInstalledError ? new Refusal(error.message) : undefined;
 }
