@@ -9,6 +9,7 @@ import {
   type OnModuleInit,
   type Type,
 } from '@nestjs/common';
+import { ModulesContainer } from '@nestjs/core';
 import { DashboardApiController } from './api.controller.js';
 import { DASHBOARD_OPTIONS } from './dashboard.constants.js';
 import {
@@ -16,6 +17,7 @@ import {
   checkDashboardOptions,
   checkDashboardSettings,
   DEFAULT_PATH,
+  refuseAnother,
   refuseToStandOpen,
   type DashboardAsyncOptions,
   type DashboardExtras,
@@ -40,7 +42,10 @@ const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } =
 /** A page to look into the records and the outbox, and to repair them, behind the application's own guards. */
 @Module({})
 export class IdempotencyDashboardModule extends ConfigurableModuleClass implements OnModuleInit {
-  constructor(@Inject(DASHBOARD_OPTIONS) private readonly options: DashboardOptions) {
+  constructor(
+    @Inject(DASHBOARD_OPTIONS) private readonly options: DashboardOptions,
+    @Inject(ModulesContainer) private readonly modules: ModulesContainer,
+  ) {
     super();
   }
 
@@ -66,9 +71,17 @@ export class IdempotencyDashboardModule extends ConfigurableModuleClass implemen
     return super.forRootAsync(options);
   }
 
-  /** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` when nobody would be kept out. */
+  /** @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` when nobody would be kept out, or by other guards. */
   onModuleInit(): void {
     refuseToStandOpen(this.options);
+    const others = [...this.modules.values()]
+      .map(({ instance }): unknown => instance)
+      .filter((it) => it instanceof IdempotencyDashboardModule)
+      .filter((it) => it !== this);
+    refuseAnother(
+      this.options,
+      others.map(({ options }) => options),
+    );
   }
 }
 

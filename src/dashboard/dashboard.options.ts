@@ -135,3 +135,23 @@ export function refuseToStandOpen({ guards = [], open = false }: DashboardOption
     throw misconfigured(WHERE, `${everybody}, or open: true where you develop.`);
   }
 }
+
+/**
+ * At one path the first would answer, with its guards, whatever the second asks for.
+ *
+ * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED`
+ */
+export function refuseAnother(own: DashboardOptions, others: readonly DashboardOptions[]): void {
+  const path = plainPath(own);
+  if (others.some((other) => plainPath(other) === path)) {
+    throw misconfigured(
+      WHERE,
+      `there is another one at '${path}'. Give each a path of its own, such as path: '${DEFAULT_PATH}-2'.`,
+    );
+  }
+}
+
+/** As routers compare it. */
+function plainPath({ path = DEFAULT_PATH }: DashboardOptions): string {
+  return path.replaceAll(/^\/|\/$/g, '').toLowerCase();
+}
