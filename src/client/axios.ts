@@ -55,14 +55,15 @@ const originals = new WeakMap<object, unknown>();
  * @param options for all requests. `idempotency` in the configuration of a request wins over them, and `false` there
  *   leaves the request alone.
  * @returns the same instance
- * @throws IdempotencyClientError `IDEMPOTENCY_CLIENT_MISUSED` for an instance that does so already
+ * @throws IdempotencyClientError `IDEMPOTENCY_CLIENT_MISUSED` for an instance that does so already, or is none
  */
 export function idempotentAxios<A extends AxiosLike>(
   axios: A,
   options: IdempotencyOptions = {},
 ): A {
-  if (installed.has(axios)) {
-    throw misused('idempotentAxios() was called for this instance before. Call it once.');
+  // an HttpService has no interceptors
+  if (!(axios as Partial<AxiosLike> | undefined)?.interceptors || installed.has(axios)) {
+    throw misused('idempotentAxios() takes an axios instance. Call it once.');
   }
   installed.add(axios);
   const bare = axios.create();

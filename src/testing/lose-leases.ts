@@ -15,7 +15,7 @@ const REST_MS = 5;
  */
 export async function loseLeases(app: INestApplicationContext): Promise<void> {
   let lost = 0;
-  for (const engine of app.get(IdempotencyEngine, { strict: false, each: true })) {
+  for (const engine of enginesOf(app)) {
     const { operations, claims } = engine.loseLeases();
     lost += operations;
     await runOut(engine.store, claims);
@@ -23,6 +23,17 @@ export async function loseLeases(app: INestApplicationContext): Promise<void> {
   if (lost === 0) {
     throw new Error(
       'Nothing runs in this application that could lose its lease. Call loseLeases() while a handler is at work.',
+    );
+  }
+}
+
+function enginesOf(app: INestApplicationContext): IdempotencyEngine[] {
+  try {
+    return app.get(IdempotencyEngine, { strict: false, each: true });
+  } catch (cause) {
+    throw new Error(
+      'There is no IdempotencyModule in this application. Give the one that the handler runs in.',
+      { cause },
     );
   }
 }

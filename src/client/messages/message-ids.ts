@@ -61,6 +61,12 @@ export function withMessageIds(
   client: MessageClient,
   { idField }: MessageIdOptions = {},
 ): IdentifiedClient {
+  if (typeof (client as Partial<MessageClient> | undefined)?.send !== 'function') {
+    throw misconfigured(
+      WHERE,
+      `the client is ${show(client)}. Give a ClientProxy of @nestjs/microservices.`,
+    );
+  }
   checkIdField(WHERE, idField);
   let records: Promise<MakeRecord> | undefined;
   const ready = () => defer(() => (records ??= recordsOf(WHERE, client, idField)));
