@@ -1,5 +1,6 @@
 import type { INestApplicationContext } from '@nestjs/common';
 import type { OpenAPIObject } from '@nestjs/swagger';
+import { misconfigured } from '../options-check.js';
 import { markedRoutes } from './marked-routes.js';
 import { operationsOf } from './operations.js';
 import { describeOperation } from './describe-operation.js';
@@ -12,11 +13,18 @@ import { PROBLEM, problemSchema } from './problem-schema.js';
  *
  * @param app after `NestFactory.create()`; it need not be initialised
  * @param create calls `SwaggerModule.createDocument()`
+ * @throws IdempotencyError `IDEMPOTENCY_MISCONFIGURED` for a document that is made already
  */
 export function documentIdempotency(
   app: INestApplicationContext,
   create: () => OpenAPIObject,
 ): OpenAPIObject {
+  if (typeof create !== 'function') {
+    throw misconfigured(
+      'documentIdempotency()',
+      'the second argument is no function. Write () => SwaggerModule.createDocument(app, config).',
+    );
+  }
   const marked = markedRoutes(app);
   const document = marked.during(create);
   let isUsed = false;
