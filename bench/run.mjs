@@ -44,8 +44,8 @@ const PARTS = {
 };
 
 const FULL = {
-  contenderRounds: 5,
-  contenderMs: 200,
+  contenderRounds: 3,
+  contenderMs: 500,
   floorRounds: 5,
   floorMs: 500,
   batchRounds: 5,

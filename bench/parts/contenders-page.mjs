@@ -38,7 +38,8 @@ ${summaryTable(all, built, results)}
 per key*: of ${GROUP} clients that send the same new key at once, and again when they were refused; **bold** is a broken promise.
 *Round trips* are counted at the sockets of the application's process, one request at a time: an answer from the store that
 begins after something was sent to it. SQLite has none, and its statements are counted at the driver. Throughput is against the bare route
-in the same round (1 KB, 16 clients), the median of ${rounds} rounds of ${roundMs / 1000} s (lowest–highest).
+in the same round (1 KB, 16 clients), the median of ${rounds} rounds of ${roundMs / 1000} s (lowest–highest), of processes that have answered
+some thousand requests before.
 
 ## Goals
 

@@ -5,7 +5,7 @@ import { hasRedisStore, hasReplayCache } from '../lib/features.mjs';
 import { start } from '../lib/ipc.mjs';
 import { BARE, BODIES, FLOOR, GROUP, cells } from './contenders-cells.mjs';
 import { chart, page } from './contenders-page.mjs';
-import { run, startApp, usedKeys } from './support.mjs';
+import { WARM, run, startApp, usedKeys } from './support.mjs';
 
 /** This library beside a bare route and beside others: what they keep, and what it costs. */
 export async function contenders(sizes) {
@@ -103,7 +103,7 @@ async function measure(built, { contenderRounds: rounds, contenderMs: roundMs, k
   for (const one of built) {
     one.app = await startApp({ ...one.config, work: 'asked' });
     effects[one.name] = { keys: 0, effects: 0, most: 0 };
-    await run(generator, one.app, 'closedLoop', { clients: 16, ms: 2 * roundMs });
+    await warmUp(generator, one);
   }
   const results = {};
   for (const bytes of BODIES) {
@@ -135,6 +135,14 @@ async function measure(built, { contenderRounds: rounds, contenderMs: roundMs, k
   }
   await Promise.all([...built.map(({ app }) => app), generator].map((child) => child.stop()));
   return results;
+}
+
+async function warmUp(generator, { app, answersNewKeysOnly }) {
+  await run(generator, app, 'closedLoop', { clients: 16, requests: WARM });
+  if (!answersNewKeysOnly) {
+    const keys = await usedKeys(generator, app.port, 100);
+    await run(generator, app, 'closedLoop', { clients: 16, requests: WARM, keys });
+  }
 }
 
 /** A figure of requests that were answered otherwise, or of keys that had two effects, means nothing. */

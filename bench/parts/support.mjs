@@ -1,6 +1,9 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { start } from '../lib/ipc.mjs';
 
+/** Requests until the code of an application is compiled; a cold process does a third of what it does later. */
+export const WARM = 3_000;
+
 /** Starts a contender; see `app/main.mjs` for the configuration. */
 export async function startApp(config, execArgv) {
   const app = await start('app/main.mjs', [JSON.stringify(config)], execArgv);

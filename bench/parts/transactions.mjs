@@ -3,7 +3,7 @@ import { ms, ratioSpread, table, wholeSpread } from '../lib/format.mjs';
 import { start } from '../lib/ipc.mjs';
 import { expectOnly, median, ratio, summary } from '../lib/stats.mjs';
 import { createShop, expectSales, expectStockTaken } from './shop.mjs';
-import { run, startApp, usedKeys } from './support.mjs';
+import { WARM, run, startApp, usedKeys } from './support.mjs';
 
 const GUARDS = {
   plain: { guard: 'none', work: 'sellInTransaction' },
@@ -83,7 +83,7 @@ async function measure(database, { rounds, roundMs, keys: keyCount }) {
     return result;
   };
   for (const variant of VARIANTS) {
-    expectOnly(201, [await serve(variant, { clients: 16, ms: 2 * roundMs })]);
+    expectOnly(201, [await serve(variant, { clients: 16, requests: WARM })]);
   }
 
   const rows = [];
