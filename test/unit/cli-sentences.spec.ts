@@ -1,4 +1,5 @@
 /** What the command line says when it was written wrongly: the sentence names what to do. */
+import { writeFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,6 +27,13 @@ async function said(...args: string[]): Promise<[sentence: string, code: number]
   }
 }
 
+/** An empty database. */
+const shop = (): string => {
+  const path = join(home, 'shop.sqlite');
+  writeFileSync(path, '');
+  return path;
+};
+
 const file = async (name: string, code: string): Promise<string> => {
   const path = join(home, name);
   await writeFile(path, code);
@@ -42,6 +50,15 @@ describe('an option', () => {
   ])('%j', async (args, sentence) => {
     expect(await said(...args)).toEqual([sentence, 2]);
   });
+});
+
+it.each(['soon', '86400000', '-1h'])('--ttl %s', async (ttl) => {
+  const record = ['--id', '0'.repeat(32), '--verdict', 'done'];
+  const answer = await said('resolve', ...record, `--ttl=${ttl}`, '--url', `sqlite:${shop()}`);
+  expect(answer).toEqual([
+    `--ttl is '${ttl}'. Write a number and its unit, such as 30m, 24h or 7d.`,
+    2,
+  ]);
 });
 
 describe('the file of the DataSource', () => {

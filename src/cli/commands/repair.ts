@@ -1,6 +1,6 @@
 import type { StoredRecord } from '../../engine/store.js';
 import { moduleSettings, operationSettings } from '../../idempotency.settings.js';
-import type { Duration } from '../../engine/duration.js';
+import { toMilliseconds, type Duration } from '../../engine/duration.js';
 import { checkVerdict, resolveAttempt } from '../../operator-verdict.js';
 import { Refusal, UsageError, usageOf } from '../failures.js';
 import type { Session } from '../session.js';
@@ -78,6 +78,9 @@ function verdictIn(given: string | undefined) {
 function keeping(ttl: string | undefined) {
   if (ttl === undefined) {
     throw new UsageError('Write how long the outcome is kept: --ttl, as in the application.');
+  }
+  if (toMilliseconds(ttl) === undefined) {
+    throw new UsageError(`--ttl is '${ttl}'. Write a number and its unit, such as 30m, 24h or 7d.`);
   }
   return usageOf(() => {
     const module = moduleSettings({ ttl: ttl as Duration });
