@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import { createInterface } from 'node:readline/promises';
 import type { DataSource } from 'typeorm';
+import { describeCause } from '../describe-cause.js';
+import { IdempotencyError } from '../engine/errors.js';
 import { TypeOrmStore } from '../stores/typeorm/typeorm.store.js';
 import type { TableOptions } from '../stores/typeorm/schema.js';
 import type { Values } from './command-line.js';
@@ -16,7 +18,16 @@ export class Session {
 
   async store(): Promise<TypeOrmStore> {
     const store = new TypeOrmStore(this.dataSource, tableOptions(this.values));
-    await store.init();
+    try {
+      await store.init();
+    } catch (error) {
+      throw isTableMissing(error)
+        ? new Refusal(
+            `${error.message} From here: check --table and --schema, then run the command migrate` +
+              `${describeCause(error)}.`,
+          )
+        : error;
+    }
     return store;
   }
 
@@ -46,6 +57,15 @@ export class Session {
       throw new Refusal('Nothing was changed.');
     }
   }
+}
+
+/** What the database said is kept beneath, and only where it was asked for a table. */
+function isTableMissing(error: unknown): error is IdempotencyError {
+  return (
+    error instanceof IdempotencyError &&
+    error.code === 'IDEMPOTENCY_MISCONFIGURED' &&
+    error.cause !== undefined
+  );
 }
 
 export function tableOptions({ table, schema }: Values): TableOptions {

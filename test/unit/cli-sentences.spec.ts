@@ -61,6 +61,14 @@ it.each(['soon', '86400000', '-1h'])('--ttl %s', async (ttl) => {
   ]);
 });
 
+it('a table that is missing', async () => {
+  const [sentence, code] = await said('stats', '--url', `sqlite:${shop()}`);
+  expect(sentence).toMatch(
+    /is missing or older .* From here: check --table and --schema, then run the command migrate \(Error SQLITE_ERROR\)\.$/,
+  );
+  expect(code).toBe(1);
+});
+
 describe('the file of the DataSource', () => {
   it('that imports what is not there', async () => {
     // Jest resolves modules itself, and gives its errors another code
