@@ -15,5 +15,12 @@ const app = BROKER_URL
         fulfilment: { url: DATABASE_URL, file: FULFILMENT_DATABASE_FILE },
       })
     ).orders;
-await app.listen(Number(PORT || 3000));
+const port = Number(PORT || 3000);
+try {
+  await app.listen(port);
+} catch (error) {
+  if ((error as { code?: unknown }).code !== 'EADDRINUSE') throw error;
+  console.error(`Port ${port} is taken. Name another one: PORT=${port + 1} npm start`);
+  process.exit(1);
+}
 console.log(thingsToTry(await app.getUrl()));

@@ -242,7 +242,7 @@ export class TypeOrmStore implements IdempotencyStore {
       throw misconfigured(
         `The table "${table}" of the idempotency store is missing or older than this version. Add ` +
           `...idempotencyMigrations() of nestjs-idempotency/typeorm to the \`migrations\` of the ` +
-          `DataSource and run them, or set \`synchronize: true\` in development.`,
+          `DataSource and run them, run \`npx nestjs-idempotency migrate\`, or set \`synchronize: true\` in development.`,
         safeCause(error),
       );
     }
