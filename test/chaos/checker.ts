@@ -73,9 +73,7 @@ export function check(evidence: Evidence, promised: Promised): Violation[] {
       broken('every key has an outcome once the faults are over', 'it has none', intent),
     ),
     ...deaths.flatMap((detail) => broken('no application dies by itself', detail)),
-    ...(openTransactions > 0
-      ? broken('nothing is left open', `${openTransactions} idle in transaction`)
-      : []),
+    ...openTransactions.flatMap((detail) => broken('nothing is left open', detail)),
     ...leaks.flatMap((detail) => broken('every connection is given back', detail)),
   ];
 }

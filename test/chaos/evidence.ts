@@ -13,22 +13,27 @@ export interface Evidence {
   readonly deaths: readonly string[];
   /** Connections that nobody uses and nobody gave back, in a sentence each. */
   readonly leaks: readonly string[];
-  /** Transactions that are open although nobody does anything. */
-  readonly openTransactions: number;
+  /** Transactions that are open although nobody does anything, in a sentence each. */
+  readonly openTransactions: readonly string[];
 }
 
 /** What every article starts with. */
 export const INITIAL_STOCK = 1_000_000;
 
-/** Requests that were answered have ended theirs within so long, in milliseconds. */
-const PATIENCE_MS = 1_000;
+/**
+ * Requests that were answered, or given up by their clients, have ended theirs within so long, in milliseconds. MariaDB
+ * counts the silence after which it ends a session in whole seconds.
+ */
+const PATIENCE_MS = 5_000;
 
 const OPEN_TRANSACTIONS: Partial<Record<DataSourceOptions['type'], string>> = {
   postgres:
-    'SELECT count(*) AS count FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND ' +
+    "SELECT concat_ws(' ', state, 'for', now() - state_change, 'after', left(query, 80)) AS said " +
+    'FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND ' +
     `datname = current_database() AND state LIKE 'idle in transaction%'`,
   mariadb:
-    'SELECT count(*) AS count FROM information_schema.innodb_trx ' +
+    "SELECT CONCAT_WS(' ', trx_state, 'since', trx_started, command, 'for', time, 's', LEFT(info, 80)) AS said " +
+    'FROM information_schema.innodb_trx LEFT JOIN information_schema.processlist ON id = trx_mysql_thread_id ' +
     'WHERE trx_mysql_thread_id NOT IN (0, connection_id())',
 };
 
@@ -43,22 +48,21 @@ export async function gather(
     fetch(`http://127.0.0.1:${providerPort}/`).then(
       (response) => response.json() as Promise<ChargeAttempt[]>,
     ),
-    countOpenTransactions(observer),
+    openTransactionsOn(observer),
   ]);
   return { ...known, ledger, stock, attempts, openTransactions };
 }
 
-async function countOpenTransactions(observer: DataSource): Promise<number> {
+async function openTransactionsOn(observer: DataSource): Promise<string[]> {
   const sql = OPEN_TRANSACTIONS[observer.options.type];
   if (sql === undefined) {
-    return 0;
+    return [];
   }
   const deadline = performance.now() + PATIENCE_MS;
   for (;;) {
-    const [row] = await observer.query<{ count: string }[]>(sql);
-    const count = Number(row?.count);
-    if (count === 0 || performance.now() > deadline) {
-      return count;
+    const open = await observer.query<{ said: string }[]>(sql);
+    if (open.length === 0 || performance.now() > deadline) {
+      return open.map(({ said }) => said);
     }
     await sleep(50);
   }
