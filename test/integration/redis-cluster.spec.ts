@@ -1,5 +1,5 @@
 import { redisStore } from 'nestjs-idempotency/redis';
-import { describeSideBySide } from '../support/model/side-by-side.js';
+import { describeIdempotencyStore } from '../../src/testing/index.js';
 import { clusterClients, type OpenClient } from '../support/redis/clients.js';
 import { describeServers, startRedisCluster, type RedisServer } from '../support/redis/servers.js';
 import { request, token } from '../support/typeorm-stores.js';
@@ -18,8 +18,9 @@ describeServers('redisStore() on a Cluster of %s', (binary) => {
     });
     afterAll(() => client.close());
 
-    describeSideBySide(name, async () => {
-      const store = redisStore({ client: client.client, prefix: token() });
+    describeIdempotencyStore(name, async () => {
+      await Promise.all(nodes.map(({ admin }) => admin.flushall()));
+      const store = redisStore({ client: client.client });
       await store.init();
       return { store };
     });

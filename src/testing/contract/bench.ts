@@ -124,7 +124,8 @@ export class Bench {
 
   /** Lets the lease of a live claim run out, in no more time than it takes. */
   async lapse(claim: Claim): Promise<void> {
-    assert.equal((await this.store.renew([claim], this.brief)).size, 1);
+    // what that answers may be late by as much on a real clock
+    await this.store.renew([claim], this.brief);
     await this.wait(this.brief);
   }
 
