@@ -7,6 +7,7 @@ import { TypeOrmStore } from 'nestjs-idempotency/typeorm';
 import type { DataSource } from 'typeorm';
 import { compileInto } from '../support/compile.mjs';
 import { availableDialects, createTestDatabase, type TestDatabase } from '../support/databases.js';
+import { eventually } from '../support/http.js';
 import { startProgram } from '../support/program.js';
 import { startServiceOn } from '../support/service-app.js';
 import { claimed, request } from '../support/typeorm-stores.js';
@@ -254,7 +255,8 @@ describe.each(dialects)('nestjs-idempotency on %s', (dialect) => {
       await store.init();
       const before = await json('stats');
       const running = await claimed(store);
-      await claimed(store, { leaseMs: 1, ttlMs: 1 });
+      const { id } = await claimed(store, { leaseMs: 1, ttlMs: 1 });
+      await eventually(async () => (await store.find(id)) === null, 'its lease is over');
       const after = await json('stats');
       const added = (state: string): number => after.records[state] - before.records[state];
       expect(added('in-progress')).toBe(1);
