@@ -22,6 +22,7 @@ import { checkServers } from './server-check.js';
 
 /** Whole milliseconds of the server's clock. */
 const SERVER_CLOCK = 'time[1] * 1000 + math.floor(time[2] / 1000)';
+
 /** Keeps every record in a hash of its own, and changes it by one script on the server at a time. */
 export class RedisStore implements IdempotencyStore {
   readonly name = 'redis';

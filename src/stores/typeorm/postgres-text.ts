@@ -3,6 +3,12 @@ export function literal(text: string): string {
   return `E'${text.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
 }
 
+/** A statement with expressions in the place of its parameters. */
+export function filled(sql: string, values: readonly string[]): string {
+  let position = 0;
+  return sql.replaceAll('?', () => values[position++] as string);
+}
+
 /** As an expression of its own, wherever it comes from: it is hex. */
 export function uuidLiteral(hex: string): string {
   return `'${hexOnly(hex)}'::uuid`;

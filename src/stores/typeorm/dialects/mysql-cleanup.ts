@@ -1,13 +1,12 @@
 import type { DataSource } from 'typeorm';
 import { isDueSql } from '../rows.js';
 import type { Row } from '../rows.js';
-import { TEXT } from './mysql-sql.js';
+import { TEXT, lockName } from './mysql-sql.js';
 import type { Affected, MySqlSql } from './mysql-sql.js';
 
 type Query = <T>(sql: string, parameters: unknown[]) => Promise<T>;
 
-/** Names of locks are global to the server and at most 64 characters long. */
-const LOCK_NAME = `CONCAT('idempotency ', SHA1(CONCAT_WS('.', DATABASE(), ${TEXT})))`;
+const LOCK_NAME = lockName(TEXT);
 
 /**
  * One instance at a time. The rows are looked for without locks and deleted by their ids: a

@@ -7,6 +7,11 @@ import { RecordSql, bytes } from './record-sql.js';
 /** Bound as bytes: the text then is safe and exact under any `sql_mode` and connection charset. */
 export const TEXT = 'CONVERT(? USING utf8mb4)';
 
+/** Names of locks are global to the server, and at most 64 characters long. */
+export function lockName(of: string): string {
+  return `CONCAT('idempotency ', SHA1(CONCAT_WS('.', DATABASE(), ${of})))`;
+}
+
 /** MySQL, where what is compared and stored exactly is bytes. */
 export class MySqlSql extends RecordSql {
   readonly readers: Readers = {

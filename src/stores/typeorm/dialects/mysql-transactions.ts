@@ -9,11 +9,11 @@ import type { DriverError } from './database-errors.js';
 import { DialectTransactions, newMark } from './dialect-transactions.js';
 import type { Connection } from './dialect-transactions.js';
 import { isDuplicate, isLockTimeout, mysqlErrors } from './mysql-errors.js';
+import { lockName } from './mysql-sql.js';
 import type { Affected, MySqlSql } from './mysql-sql.js';
 import { withoutLease } from './record-sql.js';
 
-/** Names of locks are global to the server, and at most 64 characters long. */
-const LOCK_NAME = `CONCAT('idempotency ', SHA1(CONCAT_WS('.', DATABASE(), ?)))`;
+const LOCK_NAME = lockName('?');
 /** What the server says of every answer, as a bit of its status. */
 const IN_TRANSACTION = 1;
 /** The server takes no more (a year). */

@@ -1,7 +1,7 @@
 import type { Claim, ClaimRequest } from '../../../engine/store.js';
-import { bytesLiteral, literal, textLiteral, uuidLiteral } from '../postgres-text.js';
+import { bytesLiteral, filled, literal, textLiteral, uuidLiteral } from '../postgres-text.js';
 import type { PreparedStatement } from '../prepared-statements.js';
-import { isInProgressSql, stateCode } from '../rows.js';
+import { stateCode } from '../rows.js';
 import type { PostgresSql } from './postgres-sql.js';
 import { printable } from './record-sql.js';
 
@@ -71,24 +71,20 @@ export class ClaimWithinSql {
   }
 
   private look(id: string): string {
-    return this.sql.lookSql.replace('?', () => id);
+    return filled(this.sql.lookSql, [id]);
   }
 
   /** Gives the claim of the open transaction its lease. */
   lease({ id, owner, leaseMs }: ClaimRequest): string {
-    const { now, names } = this.sql;
-    return `
-      UPDATE ${names.table}
-      SET state = ${stateCode('in-progress')}, lease_until = ${now} + ${Number(leaseMs)}::bigint
-      WHERE id = ${uuidLiteral(id)} AND owner = ${uuidLiteral(owner)}`;
+    const lease = `${Number(leaseMs)}::bigint`;
+    return filled(this.sql.leaseSql, [lease, uuidLiteral(id), uuidLiteral(owner)]);
   }
 
   /** Takes a live claim in. Nobody else is in a transaction with it, nor will be when its lease is over. */
   own({ id, owner }: Claim): string {
-    return `
-      UPDATE ${this.sql.names.table} SET state = ${stateCode('uncertain')}, lease_until = NULL
-      WHERE id = ${uuidLiteral(id)} AND owner = ${uuidLiteral(owner)}
-        AND ${isInProgressSql(this.sql.now)} AND pg_try_advisory_xact_lock(${lockOf(id)})
-      RETURNING pg_current_xact_id()::text AS xact`;
+    return (
+      `${filled(this.sql.ownSql, [uuidLiteral(id), uuidLiteral(owner)])} ` +
+      `AND pg_try_advisory_xact_lock(${lockOf(id)}) RETURNING pg_current_xact_id()::text AS xact`
+    );
   }
 }

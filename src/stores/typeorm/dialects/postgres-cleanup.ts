@@ -3,10 +3,10 @@ import type { Upkeep } from '../../../engine/store.js';
 import { DAY_MS, firstIdOf } from '../daily-partitions.js';
 import type { DailyLayout } from '../daily-partitions.js';
 import { DailyUpkeep } from '../daily-upkeep.js';
-import type { NamedStatements } from '../named-statements.js';
 import { isDueSql } from '../rows.js';
 import type { Row } from '../rows.js';
-import type { Connection, DialectTransactions } from './dialect-transactions.js';
+import type { Dialect } from './dialect.js';
+import type { Connection } from './dialect-transactions.js';
 import type { PostgresLayout } from './postgres-layout.js';
 import type { PostgresSql } from './postgres-sql.js';
 
@@ -19,15 +19,17 @@ export class PostgresCleanup {
 
   constructor(
     private readonly dataSource: DataSource,
-    private readonly sql: PostgresSql,
-    private readonly statements: NamedStatements,
+    private readonly dialect: Pick<
+      Dialect<PostgresSql>,
+      'sql' | 'transactions' | 'select' | 'ping'
+    >,
     private readonly layout: PostgresLayout,
-    private readonly transactions: DialectTransactions,
   ) {
+    const { table, plain } = dialect.sql.names;
     this.upkeep = new DailyUpkeep({
-      table: sql.names.table,
-      plain: sql.names.plain.table,
-      now: () => this.now(),
+      table,
+      plain: plain.table,
+      now: () => dialect.ping(),
       select: (text) => dataSource.query<Row[]>(text),
       inTurn: (lockMs, work) => this.inTurn(lockMs, work),
     });
@@ -41,26 +43,21 @@ export class PostgresCleanup {
     return done;
   }
 
-  private async now(): Promise<number> {
-    const [row] = await this.dataSource.query<Row[]>(`SELECT ${this.sql.now} AS now`);
-    return Number(row?.now);
-  }
-
   private async inTurn<T>(
     lockMs: number,
     work: (send: (sql: string) => Promise<Row[]>) => Promise<T>,
   ): Promise<T | undefined> {
-    const { transactions } = this;
+    const { transactions, sql } = this.dialect;
     const runner = this.dataSource.createQueryRunner();
-    const on: Connection = { runner, send: (sql, parameters) => runner.query(sql, parameters) };
-    const send = (sql: string): Promise<Row[]> => runner.query(sql) as Promise<Row[]>;
+    const on: Connection = { runner, send: (text, parameters) => runner.query(text, parameters) };
+    const send = (text: string): Promise<Row[]> => runner.query(text) as Promise<Row[]>;
     await transactions.begin(on, LONGEST_UPKEEP_MS);
     return transactions.orGiveUp(on, async () => {
       // who looks a second time has to see what came since the first
       await send('SET TRANSACTION ISOLATION LEVEL READ COMMITTED');
       await send(`SET LOCAL lock_timeout = ${lockMs}`);
       await send(`SET LOCAL statement_timeout = ${LONGEST_UPKEEP_MS}`);
-      const [turn] = await send(`SELECT pg_try_advisory_xact_lock(${this.sql.lockKey}) AS ours`);
+      const [turn] = await send(`SELECT pg_try_advisory_xact_lock(${sql.lockKey}) AS ours`);
       const done = turn?.ours === true ? await work(send) : undefined;
       await transactions.commit(on);
       await transactions.giveBack(on);
@@ -84,7 +81,7 @@ export class PostgresCleanup {
     ids: readonly string[] = [],
   ): Promise<number> {
     const { handle } = this.layout;
-    const { names, now, lockKey } = this.sql;
+    const { names, now, lockKey } = this.dialect.sql;
     // looked at once more: what was a row's place may be that of another one since the table was divided
     const sql = `
       WITH clock AS MATERIALIZED (SELECT ${now} AS now),
@@ -98,17 +95,20 @@ export class PostgresCleanup {
         RETURNING 1
       )
       SELECT count(*)::int AS count FROM deleted`;
-    const [row] = await this.statements.query<Row[]>(sql, [limit, ...ids]);
+    const [row] = await this.dialect.select(sql, [limit, ...ids]);
     return Number(row?.count);
   }
 
   /** What `deleteExpired` deletes: a row waits for its day before it counts as left lying. */
   due(): [condition: string, ...parameters: unknown[]] {
     const { daily } = this.layout;
-    const due = isDueSql(this.sql.now);
+    const due = isDueSql(this.dialect.sql.now);
     if (daily === undefined) return [due];
     const isOutside = 'id < ?::uuid OR id >= ?::uuid';
-    return [`${due} AND (${isOutside} OR ${isLeftOver(this.sql.now)})`, ...idsOfDays(daily)];
+    return [
+      `${due} AND (${isOutside} OR ${isLeftOver(this.dialect.sql.now)})`,
+      ...idsOfDays(daily),
+    ];
   }
 }
 

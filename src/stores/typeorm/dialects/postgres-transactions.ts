@@ -1,7 +1,7 @@
 import type { DataSource, QueryRunner } from 'typeorm';
 import type { ClaimRequest, CompleteRequest } from '../../../engine/store.js';
 import type { PgClient, PgResult } from '../pg-client.js';
-import { bytesLiteral, hexOnly, uuidLiteral } from '../postgres-text.js';
+import { bytesLiteral, filled, hexOnly, uuidLiteral } from '../postgres-text.js';
 import { PreparedStatements } from '../prepared-statements.js';
 import { isUnsettled, toRecord } from '../rows.js';
 import type { Row } from '../rows.js';
@@ -158,23 +158,23 @@ export class PostgresTransactions extends DialectTransactions<PostgresSql> {
    */
   override finalStatement(
     { runner }: Connection,
-    { id, owner, result, ttlMs }: CompleteRequest,
+    request: CompleteRequest,
     mark: string,
   ): string | undefined {
+    const { id, owner, result, ttlMs } = request;
     // without the status, whether the work has left its transaction has to be seen before
     const tells = heldClient(runner)?.getTransactionStatus !== undefined;
     if (!tells || (result?.length ?? 0) > LARGEST_INLINE) {
       return undefined;
     }
-    return `
-      WITH done AS (
-        UPDATE ${this.sql.names.table} SET state = ${outcomeState(result)}, result = ${bytesLiteral(result)},
-          expires_at = ${this.sql.now} + ${Number(ttlMs)}::bigint, lease_until = NULL, steps = NULL,
-          attempts_finished = attempts_finished + 1
-        WHERE id = ${uuidLiteral(id)} AND owner = ${uuidLiteral(owner)} AND ${IS_PART_OF} = '${hexOnly(mark)}'
-        RETURNING 1
-      )
-      SELECT 1 / count(*) FROM done`;
+    const { sql } = this.sql.completion(request, `${IS_PART_OF} = '${hexOnly(mark)}'`);
+    const outcome = [
+      String(outcomeState(result)),
+      bytesLiteral(result),
+      `${Number(ttlMs)}::bigint`,
+    ];
+    const done = filled(sql, [...outcome, uuidLiteral(id), uuidLiteral(owner)]);
+    return `WITH done AS (${done} RETURNING 1) SELECT 1 / count(*) FROM done`;
   }
 
   /** @throws what PostgreSQL does not: after an error that was swallowed it answers COMMIT with ROLLBACK. */

@@ -40,13 +40,7 @@ export class PostgresDialect extends Dialect<PostgresSql> {
     this.statements = new NamedStatements(dataSource);
     this.layout = new PostgresLayout(sql, this.statements);
     this.transactions = new PostgresTransactions(dataSource, sql, this.layout);
-    this.cleanup = new PostgresCleanup(
-      dataSource,
-      sql,
-      this.statements,
-      this.layout,
-      this.transactions,
-    );
+    this.cleanup = new PostgresCleanup(dataSource, this, this.layout);
   }
 
   async select(sql: string, parameters: readonly unknown[] = []): Promise<Row[]> {
